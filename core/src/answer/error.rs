@@ -1,0 +1,216 @@
+//! Why an answer gives no verdict. The texts are for the log: the usual cause, and what to do.
+
+use core::fmt;
+
+use crate::json::JsonError;
+use crate::jwt::JwtError;
+use crate::reason::Reason;
+
+/// Why an answer gives no verdict. No text has a byte of the body in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// 401, 403.
+    #[error(
+        "the server answered {0}, it does not accept our client credentials: check \
+         phantom_token_client_credential, and that this client may introspect tokens"
+    )]
+    Credentials(u16),
+    /// 400, 415.
+    #[error(
+        "the server answered {0}, it does not understand the question: check that the internal \
+         location keeps its Content-Type (with \"proxy_pass_request_headers off\" it needs \
+         \"proxy_set_header Content-Type application/x-www-form-urlencoded\"); a server that answers \
+         400 to inactive tokens needs \"phantom_token_accept application/json\""
+    )]
+    Question(u16),
+    /// 404, 405, 410.
+    #[error(
+        "the server answered {0}: check that the proxy_pass of the internal location names its \
+         introspection endpoint"
+    )]
+    Endpoint(u16),
+    /// 406.
+    #[error(
+        "the server answered 406, it has no answer of the type asked for: check phantom_token_accept"
+    )]
+    Accept,
+    /// Another 4xx.
+    #[error("the server answered {0}, it refuses the question: see its own log")]
+    Refused(u16),
+    /// 3xx.
+    #[error(
+        "the server answered {0}, and redirects are never followed with credentials: check the \
+         address in proxy_pass, often its scheme or its trailing slash"
+    )]
+    Redirect(u16),
+    /// 429, 503.
+    #[error("the server answered {0}, it is busy")]
+    Busy(u16),
+    /// Another 5xx.
+    #[error("the server answered {0}, it fails by itself: see its own log")]
+    Failure(u16),
+    /// What no introspection endpoint answers.
+    #[error(
+        "the server answered {0}, which means nothing here: check that the proxy_pass of the internal \
+         location names its introspection endpoint"
+    )]
+    Status(u16),
+    /// A `Content-Encoding`.
+    #[error(
+        "the server compressed its answer: clear Accept-Encoding in the internal location \
+         (proxy_set_header Accept-Encoding \"\")"
+    )]
+    Encoded,
+    /// 200 without a body.
+    #[error(
+        "the server answered 200 with nothing in it: check that the proxy_pass of the internal \
+         location names its introspection endpoint"
+    )]
+    Empty,
+    /// 200 of a type that is none of introspection's.
+    #[error(
+        "the server answered 200 with {0} instead of application/jwt or application/json: check that \
+         the proxy_pass of the internal location names its introspection endpoint, and \
+         phantom_token_accept"
+    )]
+    ContentType(MediaType),
+    /// RFC 9701.
+    #[error(
+        "the server answered with a signed introspection response (RFC 9701), which is not supported \
+         yet: set phantom_token_accept to application/jwt or application/json, whichever makes it \
+         send an access token"
+    )]
+    Envelope,
+    /// A JWT that is an introspection answer of its own kind.
+    #[error(
+        "the server answered with an introspection response in a JWT (\"active\" is among its claims), \
+         which is no access token: check phantom_token_accept, and what the server is set to answer"
+    )]
+    Flat,
+    /// Of type JSON, but no JSON object.
+    #[error("the server's answer is {0}: check what its introspection endpoint answers")]
+    Json(JsonError),
+    /// Two members of one name.
+    #[error("the server's answer has a member twice that may be there once")]
+    Repeated,
+    /// RFC 7662 section 2.2 requires `active`.
+    #[error(
+        "the server's answer has no \"active\": check that the proxy_pass of the internal location \
+         names its introspection endpoint, not that of tokens or user information"
+    )]
+    NoActive,
+    /// `exp` is no date.
+    #[error("\"exp\" in the server's answer is not a number of seconds")]
+    Exp,
+    /// Active, but no JWT.
+    #[error(
+        "the token is active, but the server gives no JWT for it to this client: let it (in Keycloak \
+         the client's \"Support JWT claim in Introspection Response\"), and check \
+         phantom_token_accept and phantom_token_jwt_member"
+    )]
+    NoJwt,
+    /// The JWT is no access token.
+    #[error("the JWT in the server's answer cannot be used: {0}")]
+    Jwt(JwtError),
+    /// The JWT contradicts the answer.
+    #[error("the server says that the token is active, but the JWT in the same answer does not")]
+    Inconsistent,
+    /// Less than [`scratch_len`](super::scratch_len).
+    #[error("no room to read the server's answer: a fault of this module, please report it")]
+    Scratch,
+}
+
+impl AnswerError {
+    /// What the request is refused with.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Credentials(_)
+            | Self::Question(_)
+            | Self::Endpoint(_)
+            | Self::Accept
+            | Self::Refused(_) => Reason::ServerRefusedUs,
+            Self::Busy(_) => Reason::ServerBusy,
+            Self::Failure(_) => Reason::ServerUnreachable,
+            Self::Scratch => Reason::Internal,
+            Self::Redirect(_)
+            | Self::Status(_)
+            | Self::Encoded
+            | Self::Empty
+            | Self::ContentType(_)
+            | Self::Envelope
+            | Self::Flat
+            | Self::Json(_)
+            | Self::Repeated
+            | Self::NoActive
+            | Self::Exp
+            | Self::NoJwt
+            | Self::Jwt(_)
+            | Self::Inconsistent => Reason::ServerBadAnswer,
+        }
+    }
+
+    /// Of a status that carries no verdict.
+    pub(super) fn of_status(status: u16) -> Self {
+        match status {
+            300..=399 => Self::Redirect(status),
+            400 | 415 => Self::Question(status),
+            401 | 403 => Self::Credentials(status),
+            404 | 405 | 410 => Self::Endpoint(status),
+            406 => Self::Accept,
+            429 | 503 => Self::Busy(status),
+            402..=499 => Self::Refused(status),
+            500..=599 => Self::Failure(status),
+            _ => Self::Status(status),
+        }
+    }
+}
+
+impl From<JwtError> for AnswerError {
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::Envelope => Self::Envelope,
+            JwtError::Scratch => Self::Scratch,
+            other => Self::Jwt(other),
+        }
+    }
+}
+
+/// A media type as the log may show it: whatever the server sent, it cannot forge a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MediaType {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl MediaType {
+    /// A longer one is not shown.
+    const MAX: usize = 64;
+
+    pub(super) fn of(media_type: &[u8]) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let shown: &[u8] = match media_type {
+            [] => b"no Content-Type",
+            long if long.len() > Self::MAX => b"an overlong Content-Type",
+            plain if plain.iter().all(u8::is_ascii_graphic) => plain,
+            _ => b"an unprintable Content-Type",
+        };
+        for (slot, byte) in bytes.iter_mut().zip(shown) {
+            *slot = *byte;
+        }
+        Self { bytes, len: shown.len() }
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes.get(..self.len).and_then(|bytes| core::str::from_utf8(bytes).ok());
+        f.write_str(shown.unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MediaType({self})")
+    }
+}

@@ -1,0 +1,253 @@
+//! What the authorization server said, kept in memory that all worker processes share.
+//!
+//! A cache is one region of bytes: an exact LRU over entries of any size up to the region's, without
+//! pointers, so that every process may see it at another address. The region is divided into shards,
+//! each with its own lock, by bits of the key. A process that is killed at whatever instruction costs at
+//! most the entries of the shard that it was in.
+//!
+//! Memory: an entry whose JWT has 1,200 bytes takes 1,408 bytes, index and all that is fixed included at
+//! most 1,450 of a region of 256 KiB or more.
+
+mod check;
+mod lock;
+mod region;
+mod shard;
+mod unit;
+
+use std::ptr::NonNull;
+
+use region::Region;
+use shard::Shard;
+
+use crate::freshness::Freshness;
+use crate::key::TokenKey;
+use crate::record::{Record, State, UnixMillis};
+
+/// Why a region is no cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Less than [`Cache::MIN_SIZE`].
+    #[error("the cache zone has {len} bytes for the cache and needs {least}: make the zone larger")]
+    TooSmall {
+        /// Bytes that there are.
+        len: usize,
+        /// Bytes that there must be.
+        least: usize,
+    },
+    /// The region does not begin at a multiple of 8.
+    #[error("the cache zone begins at an address that is not a multiple of 8")]
+    Misaligned,
+    /// No cache was made here, or not to the end.
+    #[error("the cache zone holds no cache: restart instead of reloading")]
+    NotACache,
+    /// Made by a version of this module that lays out the region in another way.
+    #[error(
+        "the cache zone was laid out by another version of the module (layout {found}, this one \
+         has {expected}): restart instead of reloading"
+    )]
+    Layout {
+        /// Layout version of the region.
+        found: u32,
+        /// Layout version of this build.
+        expected: u32,
+    },
+    /// Made with another length.
+    #[error(
+        "the cache zone was made with {found} bytes and has {expected} now: restart instead of \
+         reloading, or give the zone another name"
+    )]
+    Length {
+        /// Length that the region was made with.
+        found: u64,
+        /// Length that it has.
+        expected: u64,
+    },
+    /// The system makes no process-shared robust mutex.
+    #[error("cannot make a lock between processes in the cache zone (system error {0})")]
+    Lock(i32),
+}
+
+/// The answer of [`Cache::look_up`]. Has no `Debug`: it carries a JWT.
+pub enum LookUp<'b> {
+    /// Nothing is known, or nothing that is fresh by the asking location's rules.
+    Miss,
+    /// The token is active.
+    Active {
+        /// The JWT, in the room that the caller gave.
+        jwt: &'b mut [u8],
+        /// What else is known.
+        record: Record,
+    },
+    /// The authorization server said that the token is inactive.
+    Inactive(Record),
+    /// The token was active and its `exp` has passed.
+    Expired(Record),
+    /// The token is active, but the caller gave no room for the JWT, or too little.
+    NoRoom,
+}
+
+/// The outcome of [`Cache::store`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The entry is there.
+    Stored,
+    /// The JWT is larger than what a shard holds: nothing is cached for this key.
+    TooLarge,
+    /// The shard cannot be used now (this thread holds its lock, or its content had to be thrown away just
+    /// now): nothing was cached.
+    Unavailable,
+}
+
+/// Figures of the whole cache. Shards are counted one after another, not at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries with a JWT.
+    pub active_entries: u64,
+    /// Entries that say inactive or expired.
+    pub small_entries: u64,
+    /// Active entries that had to go for others, since the region was made.
+    pub active_evictions: u64,
+    /// Small entries that had to go for others, since the region was made.
+    pub small_evictions: u64,
+    /// Units of 128 bytes in use.
+    pub units_used: u64,
+    /// Units of 128 bytes that there are.
+    pub units_total: u64,
+    /// Shards emptied because a process died or failed in the middle of a change, or because their
+    /// content contradicted itself.
+    pub recoveries: u64,
+}
+
+/// This process's handle of the region.
+pub struct Cache {
+    region: Region,
+}
+
+impl Cache {
+    /// The smallest region, in bytes: room for nine JWTs of 1,200 bytes.
+    pub const MIN_SIZE: usize = 16 * 1024;
+
+    /// Makes a cache in a region of zeros. Does not touch memory that no entry needs.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::TooSmall`], [`OpenError::Misaligned`], [`OpenError::Lock`].
+    ///
+    /// # Safety
+    ///
+    /// `base..base + len` is valid for reads and writes for as long as the handle lives, is zeroed, and is
+    /// used by nothing but handles made by this function and by [`Cache::attach`], the latter after this
+    /// one has returned. Processes may share it.
+    pub unsafe fn create(
+        base: NonNull<u8>,
+        len: usize,
+        secret: [u8; 32],
+    ) -> Result<Self, OpenError> {
+        // SAFETY: passed on.
+        unsafe { Region::create(base, len, secret) }.map(|region| Self { region })
+    }
+
+    /// Takes up a cache that is in use, with all its entries.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] for a region that [`Cache::create`] did not make, or not in this version or length.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cache::create`], but for the zeros: a region without a cache is refused, one with a cache
+    /// was written by nothing else.
+    pub unsafe fn attach(base: NonNull<u8>, len: usize) -> Result<Self, OpenError> {
+        // SAFETY: passed on.
+        unsafe { Region::attach(base, len) }.map(|region| Self { region })
+    }
+
+    /// The secret that the region was made with, for [`crate::key::RealmKey::new`].
+    #[must_use]
+    pub fn secret(&self) -> &[u8; 32] {
+        self.region.secret()
+    }
+
+    /// Looks a token up, judges what is known by the rules of the asking location, and marks it as used.
+    ///
+    /// The JWT is copied into what `room` gives for its length. `room` runs while the shard is locked: it
+    /// must be short, and what it does with this cache is refused.
+    ///
+    /// An active entry whose `exp` has passed is turned into one that only says so; its JWT is overwritten.
+    #[inline]
+    pub fn look_up<'b>(
+        &self,
+        key: &TokenKey,
+        now: UnixMillis,
+        rules: &Freshness,
+        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+    ) -> LookUp<'b> {
+        self.shard(key)
+            .and_then(|shard| shard.run(|shard| shard.look_up(key.bytes(), now, rules, room)))
+            .unwrap_or(LookUp::Miss)
+    }
+
+    /// Stores what the authorization server said, in place of what was known of the token. The least
+    /// recently used entries of the same kind go where there is no room.
+    ///
+    /// The JWT counts for active records alone. One whose `exp` has passed is stored as expired.
+    pub fn store(&self, key: &TokenKey, record: &Record, jwt: &[u8], now: UnixMillis) -> Stored {
+        let mut record = *record;
+        if record.state == State::Active && record.is_expired(now) {
+            record.state = State::Expired;
+        }
+        let jwt = if record.state == State::Active { jwt } else { &[] };
+        self.shard(key)
+            .and_then(|shard| shard.run(|shard| shard.store(key.bytes(), &record, jwt)))
+            .unwrap_or(Stored::Unavailable)
+    }
+
+    /// Forgets a token. Says whether anything was known of it.
+    pub fn remove(&self, key: &TokenKey) -> bool {
+        self.shard(key)
+            .and_then(|shard| shard.run(|shard| shard.remove(key.bytes())))
+            .unwrap_or(false)
+    }
+
+    /// Figures for a status page.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for shard in (0..self.region.shards()).filter_map(|number| self.region.lock(number)) {
+            Shard::new(shard).run(|shard| {
+                let state = shard.state();
+                stats.active_entries += u64::from(state.active.entries);
+                stats.small_entries += u64::from(state.small.entries);
+                stats.active_evictions =
+                    stats.active_evictions.wrapping_add(state.active.evictions);
+                stats.small_evictions = stats.small_evictions.wrapping_add(state.small.evictions);
+                stats.units_used += u64::from(state.active.units) + u64::from(state.small.units);
+                stats.units_total += u64::from(shard.total());
+                stats.recoveries = stats.recoveries.wrapping_add(state.recoveries);
+                Ok(())
+            });
+        }
+        stats
+    }
+
+    /// Verifies every invariant of the structure. For tests: walks all of it, under the locks.
+    ///
+    /// # Errors
+    ///
+    /// Says what is not as it should be.
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<(), String> {
+        for number in 0..self.region.shards() {
+            let locked = self.region.lock(number).ok_or("a lock cannot be had")?;
+            let found = Shard::new(locked).run(|shard| Ok(check::check(shard)));
+            found.unwrap_or(Ok(())).map_err(|what| format!("shard {number}: {what}"))?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
+        let [a, b, c, d, ..] = *key.bytes();
+        self.region.lock(u32::from_le_bytes([a, b, c, d]) as usize).map(Shard::new)
+    }
+}

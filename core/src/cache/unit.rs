@@ -1,0 +1,260 @@
+//! The 128-byte units that entries are made of, and the three shapes they take.
+//!
+//! Units are named by number, counted from 1; [`NONE`] is no unit. An entry is a head, whose number is
+//! the entry's, with as many data units as its JWT needs. The head names the first ten itself, so that
+//! the processor fetches them side by side; what a longer JWT needs beyond is named by index units.
+//!
+//! Every unit of an entry bears the entry's number. A link that went astray is thereby found before a
+//! byte is read through it, and one entry's JWT never comes out under another's key.
+
+use crate::record::{CacheDirectives, Record, State};
+
+/// Bytes of a unit: two cache lines.
+pub(super) const UNIT: usize = 128;
+/// The number of no unit; as an owner: of a free unit.
+pub(super) const NONE: u32 = 0;
+/// Bytes of JWT in a data unit.
+pub(super) const DATA: usize = UNIT - 4;
+/// Data units that the head names.
+pub(super) const NEAR: usize = 10;
+/// Data units that an index unit names.
+pub(super) const FAR: usize = 30;
+
+/// Units of an entry whose JWT has `len` bytes.
+#[inline]
+pub(super) fn units_for(len: usize) -> usize {
+    let data = len.div_ceil(DATA);
+    1 + data + data.saturating_sub(NEAR).div_ceil(FAR)
+}
+
+/// First unit of an entry: its key, its place in the hash chain and the list, and the facts.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    /// The unit's own number.
+    pub(super) owner: u32,
+    /// First index unit.
+    pub(super) index: u32,
+    pub(super) key: [u8; 32],
+    /// Next entry of the same bucket.
+    pub(super) hash_next: u32,
+    /// Neighbour towards the most recently used.
+    pub(super) newer: u32,
+    /// Neighbour towards the least recently used.
+    pub(super) older: u32,
+    pub(super) jwt_len: u32,
+    confirmed: i64,
+    expires: i64,
+    max_age: u32,
+    state: u16,
+    flags: u16,
+    pub(super) near: [u32; NEAR],
+    /// For facts to come; zero.
+    reserved: [u32; 2],
+}
+
+/// Names data units beyond the head's. In a free unit `next` is the next free one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Index {
+    pub(super) owner: u32,
+    pub(super) next: u32,
+    pub(super) units: [u32; FAR],
+}
+
+/// A piece of the JWT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Data {
+    pub(super) owner: u32,
+    pub(super) bytes: [u8; DATA],
+}
+
+/// One unit in whatever shape.
+#[repr(C)]
+pub(super) union Unit {
+    head: Head,
+    index: Index,
+    data: Data,
+}
+
+// A shape with padding, or one that fills less than the unit, would expose uninitialised bytes.
+const _: () = assert!(size_of::<Head>() == UNIT);
+const _: () = assert!(size_of::<Index>() == UNIT);
+const _: () = assert!(size_of::<Data>() == UNIT);
+const _: () = assert!(size_of::<Unit>() == UNIT && align_of::<Unit>() == 8);
+
+impl Unit {
+    #[inline]
+    pub(super) fn head(&self) -> &Head {
+        // SAFETY: each shape fills the unit with integers without padding: any bytes are valid in any.
+        unsafe { &self.head }
+    }
+
+    #[inline]
+    pub(super) fn head_mut(&mut self) -> &mut Head {
+        // SAFETY: as in `head`.
+        unsafe { &mut self.head }
+    }
+
+    #[inline]
+    pub(super) fn index(&self) -> &Index {
+        // SAFETY: as in `head`.
+        unsafe { &self.index }
+    }
+
+    #[inline]
+    pub(super) fn index_mut(&mut self) -> &mut Index {
+        // SAFETY: as in `head`.
+        unsafe { &mut self.index }
+    }
+
+    #[inline]
+    pub(super) fn data(&self) -> &Data {
+        // SAFETY: as in `head`.
+        unsafe { &self.data }
+    }
+
+    /// The entry that the unit belongs to; every shape begins with it.
+    #[inline]
+    pub(super) fn owner(&self) -> u32 {
+        self.index().owner
+    }
+
+    /// Overwrites the unit, whatever it held, as a free one.
+    pub(super) fn clear(&mut self, next: u32) {
+        self.index = Index { owner: NONE, next, units: [0; FAR] };
+    }
+
+    /// Makes it a data unit with a piece of at most [`DATA`] bytes, zeros behind.
+    pub(super) fn fill(&mut self, owner: u32, piece: &[u8]) {
+        let mut bytes = [0; DATA];
+        for (to, from) in bytes.iter_mut().zip(piece) {
+            *to = *from;
+        }
+        self.data = Data { owner, bytes };
+    }
+}
+
+const HAS_EXPIRES: u16 = 1;
+const HAS_MAX_AGE: u16 = 2;
+const UNCACHEABLE: u16 = 4;
+const BOUND: u16 = 8;
+
+// Far apart, so that a few flipped bits do not turn one state into another.
+const ACTIVE: u16 = 0x0f35;
+const INACTIVE: u16 = 0x53ca;
+const EXPIRED: u16 = 0xaca9;
+
+impl Head {
+    /// A head with these facts, in no list and without a JWT.
+    pub(super) fn new(owner: u32, key: [u8; 32], record: &Record) -> Self {
+        let mut head = Self {
+            owner,
+            index: NONE,
+            key,
+            hash_next: NONE,
+            newer: NONE,
+            older: NONE,
+            jwt_len: 0,
+            confirmed: record.confirmed,
+            expires: record.expires.unwrap_or(0),
+            max_age: record.directives.max_age.unwrap_or(0),
+            state: 0,
+            flags: 0,
+            near: [NONE; NEAR],
+            reserved: [0; 2],
+        };
+        head.set_state(record.state);
+        let facts = [
+            (record.expires.is_some(), HAS_EXPIRES),
+            (record.directives.max_age.is_some(), HAS_MAX_AGE),
+            (record.directives.uncacheable, UNCACHEABLE),
+            (record.bound, BOUND),
+        ];
+        head.flags = facts.iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum();
+        head
+    }
+
+    pub(super) fn set_state(&mut self, state: State) {
+        self.state = match state {
+            State::Active => ACTIVE,
+            State::Inactive => INACTIVE,
+            State::Expired => EXPIRED,
+        };
+    }
+
+    /// The facts; `None` if they are none that [`Head::new`] writes.
+    #[inline]
+    pub(super) fn record(&self) -> Option<Record> {
+        let state = match self.state {
+            ACTIVE => State::Active,
+            INACTIVE => State::Inactive,
+            EXPIRED => State::Expired,
+            _ => return None,
+        };
+        let has = |flag| self.flags & flag != 0;
+        if self.flags > HAS_EXPIRES | HAS_MAX_AGE | UNCACHEABLE | BOUND {
+            return None;
+        }
+        Some(Record {
+            state,
+            confirmed: self.confirmed,
+            expires: has(HAS_EXPIRES).then_some(self.expires),
+            directives: CacheDirectives {
+                max_age: has(HAS_MAX_AGE).then_some(self.max_age),
+                uncacheable: has(UNCACHEABLE),
+            },
+            bound: has(BOUND),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_survives_the_head() {
+        for state in [State::Active, State::Inactive, State::Expired] {
+            for expires in [None, Some(0), Some(i64::MIN), Some(i64::MAX)] {
+                for max_age in [None, Some(0), Some(u32::MAX)] {
+                    for (uncacheable, bound) in
+                        [(false, false), (false, true), (true, false), (true, true)]
+                    {
+                        let directives = CacheDirectives { max_age, uncacheable };
+                        let record = Record { state, confirmed: -7, expires, directives, bound };
+                        assert_eq!(Head::new(1, [0; 32], &record).record(), Some(record));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_states_and_flags_are_no_record() {
+        let directives = CacheDirectives::default();
+        let record =
+            Record { state: State::Active, confirmed: 0, expires: None, directives, bound: false };
+        let mut head = Head::new(1, [0; 32], &record);
+        head.flags = 16;
+        assert_eq!(head.record(), None);
+        head.flags = 0;
+        for bit in 0..16 {
+            head.state = ACTIVE ^ (1 << bit);
+            assert_eq!(head.record(), None);
+        }
+    }
+
+    #[test]
+    fn units_of_an_entry() {
+        for (len, units) in [(0, 1), (1, 2), (124, 2), (125, 3), (1200, 11), (1240, 11)] {
+            assert_eq!(units_for(len), units, "{len}");
+        }
+        // From the eleventh data unit on there is an index unit, from the forty-first on a second.
+        for (len, units) in [(1241, 13), (40 * 124, 42), (40 * 124 + 1, 44), (65_536, 1 + 529 + 18)]
+        {
+            assert_eq!(units_for(len), units, "{len}");
+        }
+    }
+}

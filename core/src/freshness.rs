@@ -1,0 +1,212 @@
+//! How long a verdict may be used without asking again: the rules of one location.
+
+use crate::record::{Record, State, UnixMillis};
+
+/// How far the clock may have been set back since a verdict was confirmed, in milliseconds. Beyond it
+/// nobody can tell how old the verdict is. Workers on one machine read the same clock, but NGINX's
+/// cached time and the steps of a time daemon make small differences normal.
+pub const CLOCK_TOLERANCE: i64 = 5_000;
+
+/// What `Cache-Control` of the answer counts for (`phantom_token_cache_control`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// A `max-age` can only shorten. Where `exp` is known, an answer that wants no caching at all is
+    /// not heeded: many servers say so on every answer, and its life is known from `exp`.
+    Lower,
+    /// HTTP's rules, on top of `exp`.
+    Obey,
+    /// `exp` alone.
+    Ignore,
+}
+
+/// The rules of one location; all times in milliseconds, a negative one counts as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// An active token is asked about again at the latest this long after it was confirmed.
+    pub max_ttl: i64,
+    /// For active tokens where neither `exp` nor `max-age` tells; 0 keeps none of them.
+    pub default_ttl: i64,
+    /// For inactive tokens, whatever `Cache-Control` says: it protects the server from junk.
+    pub negative_ttl: i64,
+    /// What `Cache-Control` counts for.
+    pub control: Control,
+}
+
+impl Freshness {
+    /// The first instant at which the verdict is no longer fresh; `None` if it never is.
+    ///
+    /// [`State::Expired`] is not judged by these rules, since time does not run back: [`i64::MAX`].
+    #[must_use]
+    pub fn fresh_until(&self, record: &Record) -> Option<UnixMillis> {
+        let after = |ttl: i64| record.confirmed.saturating_add(ttl.max(0));
+        let until = match record.state {
+            State::Expired => return Some(UnixMillis::MAX),
+            State::Inactive => after(self.negative_ttl),
+            State::Active => {
+                let life = match self.life(record) {
+                    Life::None => return None,
+                    Life::Unknown if record.expires.is_some() => self.max_ttl,
+                    Life::Unknown => self.default_ttl.min(self.max_ttl),
+                    Life::Millis(life) => life.min(self.max_ttl),
+                };
+                after(life).min(record.expires.unwrap_or(UnixMillis::MAX))
+            }
+        };
+        // The tolerance of the clock must not lend a life to what has none.
+        (until > record.confirmed).then_some(until)
+    }
+
+    /// Whether the verdict may be used at `now` without asking. If the clock was set back by more than
+    /// [`CLOCK_TOLERANCE`], no verdict may.
+    #[must_use]
+    pub fn is_fresh(&self, record: &Record, now: UnixMillis) -> bool {
+        now >= record.confirmed.saturating_sub(CLOCK_TOLERANCE)
+            && self.fresh_until(record).is_some_and(|until| now < until)
+    }
+
+    /// What `Cache-Control` makes of an active token.
+    fn life(&self, record: &Record) -> Life {
+        let directives = record.directives;
+        let life = if directives.uncacheable || directives.max_age == Some(0) {
+            Life::None
+        } else {
+            directives.max_age.map_or(Life::Unknown, |age| Life::Millis(i64::from(age) * 1_000))
+        };
+        match (self.control, life) {
+            (Control::Ignore, _) => Life::Unknown,
+            (Control::Lower, Life::None) if record.expires.is_some() => Life::Unknown,
+            (Control::Lower | Control::Obey, life) => life,
+        }
+    }
+}
+
+/// How long an answer may be used, by `Cache-Control`.
+enum Life {
+    /// Not at all.
+    None,
+    /// It does not tell.
+    Unknown,
+    Millis(i64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::CacheDirectives;
+
+    const CONFIRMED: i64 = 1_700_000_000_000;
+    const RULES: Freshness = Freshness {
+        max_ttl: 300_000,
+        default_ttl: 20_000,
+        negative_ttl: 10_000,
+        control: Control::Lower,
+    };
+
+    fn record(state: State, expires: Option<i64>, directives: CacheDirectives) -> Record {
+        let expires = expires.map(|seconds| CONFIRMED + seconds * 1_000);
+        Record { state, confirmed: CONFIRMED, expires, directives, bound: false }
+    }
+
+    /// Seconds from the confirmation to the end, of an active token.
+    fn life(control: Control, exp: Option<i64>, max_age: Option<u32>, no: bool) -> Option<i64> {
+        let directives = CacheDirectives { max_age, uncacheable: no };
+        let rules = Freshness { control, ..RULES };
+        let until = rules.fresh_until(&record(State::Active, exp, directives))?;
+        Some((until - CONFIRMED) / 1_000)
+    }
+
+    #[test]
+    fn active_tokens() {
+        use Control::{Ignore, Lower, Obey};
+        // exp, max-age, uncacheable; then what each control makes of it, in seconds.
+        type Case = (Option<i64>, Option<u32>, bool, [Option<i64>; 3]);
+        let cases: &[Case] = &[
+            (Some(100), None, false, [Some(100), Some(100), Some(100)]),
+            (Some(900), None, false, [Some(300), Some(300), Some(300)]),
+            (Some(100), Some(50), false, [Some(50), Some(50), Some(100)]),
+            (Some(100), Some(500), false, [Some(100), Some(100), Some(100)]),
+            (Some(900), Some(500), false, [Some(300), Some(300), Some(300)]),
+            (Some(100), Some(0), false, [Some(100), None, Some(100)]),
+            (Some(100), None, true, [Some(100), None, Some(100)]),
+            (Some(100), Some(50), true, [Some(100), None, Some(100)]),
+            (Some(100), Some(0), true, [Some(100), None, Some(100)]),
+            (Some(0), None, false, [None, None, None]),
+            (Some(-9), Some(50), false, [None, None, None]),
+            (None, None, false, [Some(20), Some(20), Some(20)]),
+            (None, Some(50), false, [Some(50), Some(50), Some(20)]),
+            (None, Some(500), false, [Some(300), Some(300), Some(20)]),
+            (None, Some(u32::MAX), false, [Some(300), Some(300), Some(20)]),
+            (None, Some(0), false, [None, None, Some(20)]),
+            (None, None, true, [None, None, Some(20)]),
+            (None, Some(50), true, [None, None, Some(20)]),
+        ];
+        for &(exp, max_age, no, expected) in cases {
+            let found = [Lower, Obey, Ignore].map(|control| life(control, exp, max_age, no));
+            assert_eq!(found, expected, "exp {exp:?}, max-age {max_age:?}, uncacheable {no}");
+        }
+    }
+
+    #[test]
+    fn the_other_states() {
+        let directives = CacheDirectives { max_age: Some(0), uncacheable: true };
+        let inactive = record(State::Inactive, None, directives);
+        let expired = record(State::Expired, Some(-9), directives);
+        for control in [Control::Lower, Control::Obey, Control::Ignore] {
+            let rules = Freshness { control, ..RULES };
+            assert_eq!(rules.fresh_until(&inactive), Some(CONFIRMED + 10_000));
+            assert_eq!(rules.fresh_until(&expired), Some(i64::MAX));
+            assert!(rules.is_fresh(&expired, CONFIRMED));
+        }
+    }
+
+    #[test]
+    fn a_ttl_of_zero_keeps_nothing() {
+        let none = CacheDirectives::default();
+        for ttl in [0, -1, i64::MIN] {
+            let rules = Freshness { max_ttl: ttl, default_ttl: ttl, negative_ttl: ttl, ..RULES };
+            for record in [
+                record(State::Active, Some(100), none),
+                record(State::Active, None, none),
+                record(State::Active, None, CacheDirectives { max_age: Some(9), ..none }),
+                record(State::Inactive, None, none),
+            ] {
+                assert_eq!(rules.fresh_until(&record), None);
+                assert!(!rules.is_fresh(&record, CONFIRMED));
+                assert!(!rules.is_fresh(&record, CONFIRMED - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn default_ttl_is_bounded_too() {
+        let rules = Freshness { max_ttl: 5_000, ..RULES };
+        let unknown = record(State::Active, None, CacheDirectives::default());
+        assert_eq!(rules.fresh_until(&unknown), Some(CONFIRMED + 5_000));
+    }
+
+    #[test]
+    fn huge_times_saturate() {
+        let max = i64::MAX;
+        let rules =
+            Freshness { max_ttl: max, default_ttl: max, negative_ttl: max, control: Control::Obey };
+        let mut record = record(State::Active, None, CacheDirectives::default());
+        assert_eq!(rules.fresh_until(&record), Some(i64::MAX));
+        record.confirmed = i64::MIN;
+        assert!(rules.is_fresh(&record, i64::MIN));
+    }
+
+    #[test]
+    fn the_clock() {
+        let record = record(State::Active, Some(100), CacheDirectives::default());
+        let cases = [
+            (CONFIRMED, true),
+            (CONFIRMED + 99_999, true),
+            (CONFIRMED + 100_000, false),
+            (CONFIRMED - CLOCK_TOLERANCE, true),
+            (CONFIRMED - CLOCK_TOLERANCE - 1, false),
+        ];
+        for (now, expected) in cases {
+            assert_eq!(RULES.is_fresh(&record, now), expected, "{}", now - CONFIRMED);
+        }
+    }
+}

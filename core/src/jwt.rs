@@ -1,0 +1,284 @@
+//! What a JWT in compact serialisation says of itself (RFC 7515, RFC 7519). Nothing is verified here.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use crate::members::Active;
+
+use crate::json::{self, Value};
+use crate::members::{Members, Name};
+use crate::record::UnixMillis;
+
+/// What of the payload counts here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `exp`.
+    pub expires: Option<UnixMillis>,
+    /// There is a `cnf`: the token is bound to a sender.
+    pub bound: bool,
+    /// `active`, which makes the JWT an introspection answer instead of an access token.
+    pub active: Option<Active>,
+    /// There is a `token_introspection`: an answer in an envelope (RFC 9701).
+    pub envelope: bool,
+    /// It says that it is a refresh token.
+    pub refresh: bool,
+}
+
+/// Why a JWT cannot be used as an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// Not three non-empty parts of base64url.
+    #[error("it is not a signed JWT in compact serialisation (three parts of base64url)")]
+    NotCompact,
+    /// A part does not decode.
+    #[error("its header or payload is not valid base64url")]
+    Encoding,
+    /// The header is no JSON object, or one that RFC 7515 section 4 forbids.
+    #[error(
+        "its header is not a JSON object with one \"alg\" and at most one \"typ\", both strings"
+    )]
+    Header,
+    /// `alg` is `none`.
+    #[error("it is unsecured (\"alg\" is \"none\"): let the authorization server sign its tokens")]
+    Unsecured,
+    /// `typ` is `token-introspection+jwt`.
+    #[error("it is a signed introspection answer (RFC 9701), not an access token")]
+    Envelope,
+    /// `typ` names another kind of JWT.
+    #[error(
+        "its \"typ\" is that of a logout token, security event or DPoP proof, not an access token"
+    )]
+    OtherKind,
+    /// The payload is no JSON object.
+    #[error("its payload is not a JSON object")]
+    Payload,
+    /// A claim that counts is there twice.
+    #[error("its payload has a claim twice")]
+    Repeated,
+    /// `exp` is no date.
+    #[error("its \"exp\" is not a number of seconds")]
+    Exp,
+    /// The caller's scratch space is shorter than the JWT.
+    #[error("no room to decode it")]
+    Scratch,
+}
+
+/// Whether these bytes have the shape of a signed JWT: exactly three non-empty parts of base64url
+/// characters (RFC 7515 section 7.1). An unsecured JWT has an empty signature, and is none.
+#[must_use]
+pub fn is_compact(bytes: &[u8]) -> bool {
+    let is_base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut parts = 0;
+    bytes.split(|&byte| byte == b'.').all(|part| {
+        parts += 1;
+        !part.is_empty() && part.iter().all(is_base64url)
+    }) && parts == 3
+}
+
+/// Decodes header and payload. `scratch` must be as long as `jwt`.
+///
+/// # Errors
+/// [`JwtError`] for whatever cannot be an access token. The kinds that `typ` tells apart are refused
+/// (RFC 8725 section 3.11); a JWT without `typ`, or with any other, is accepted.
+pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
+    if !is_compact(jwt) {
+        return Err(JwtError::NotCompact);
+    }
+    if scratch.len() < jwt.len() {
+        return Err(JwtError::Scratch);
+    }
+    let mut parts = jwt.split(|&byte| byte == b'.');
+    let header = parts.next().unwrap_or_default();
+    let payload = parts.next().unwrap_or_default();
+    check_header(decode(header, scratch)?)?;
+    let mut members = Members::default();
+    json::object(decode(payload, scratch)?, Name::of, |name, value| members.note(name, &value))
+        .map_err(|_| JwtError::Payload)?;
+    if members.repeated {
+        return Err(JwtError::Repeated);
+    }
+    if members.unreadable_exp {
+        return Err(JwtError::Exp);
+    }
+    Ok(Claims {
+        expires: members.expires,
+        bound: members.bound,
+        active: members.active,
+        envelope: members.envelope,
+        refresh: members.refresh,
+    })
+}
+
+fn decode<'s>(part: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], JwtError> {
+    let len = URL_SAFE_NO_PAD.decode_slice(part, scratch).map_err(|_| JwtError::Encoding)?;
+    scratch.get(..len).ok_or(JwtError::Encoding)
+}
+
+fn check_header(header: &[u8]) -> Result<(), JwtError> {
+    #[derive(PartialEq)]
+    enum Parameter {
+        Alg,
+        Typ,
+    }
+    let known = |name: &str| match name {
+        "alg" => Some(Parameter::Alg),
+        "typ" => Some(Parameter::Typ),
+        _ => None,
+    };
+    let mut fault = None;
+    let mut has_alg = false;
+    let mut has_typ = false;
+    json::object(header, known, |parameter, value: Value<'_, '_>| {
+        let is_alg = parameter == Parameter::Alg;
+        let seen = if is_alg { &mut has_alg } else { &mut has_typ };
+        let repeated = core::mem::replace(seen, true);
+        let found = match value.text() {
+            None => Some(JwtError::Header),
+            Some(_) if repeated => Some(JwtError::Header),
+            Some(alg) if is_alg => alg.eq_ignore_ascii_case("none").then_some(JwtError::Unsecured),
+            Some(typ) => fault_of_typ(typ),
+        };
+        fault = fault.or(found);
+    })
+    .map_err(|_| JwtError::Header)?;
+    match fault {
+        Some(fault) => Err(fault),
+        None if has_alg => Ok(()),
+        None => Err(JwtError::Header),
+    }
+}
+
+/// `typ` is a media type, mostly without its `application/` (RFC 7515 section 4.1.9).
+fn fault_of_typ(typ: &str) -> Option<JwtError> {
+    const PREFIX: &str = "application/";
+    let kind = match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, kind)) if prefix.eq_ignore_ascii_case(PREFIX) => kind,
+        _ => typ,
+    };
+    let is = |known: &&str| kind.eq_ignore_ascii_case(known);
+    if is(&"token-introspection+jwt") {
+        Some(JwtError::Envelope)
+    } else if ["logout+jwt", "secevent+jwt", "dpop+jwt"].iter().any(is) {
+        Some(JwtError::OtherKind)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use base64::display::Base64Display;
+
+    use super::*;
+
+    /// A JWT whose signature means nothing.
+    pub(crate) fn encode(header: &[u8], payload: &[u8]) -> String {
+        let part = |bytes| Base64Display::new(bytes, &URL_SAFE_NO_PAD).to_string();
+        format!("{}.{}.c2ln", part(header), part(payload))
+    }
+
+    fn read(header: &[u8], payload: &[u8]) -> Result<Claims, JwtError> {
+        let jwt = encode(header, payload);
+        claims(jwt.as_bytes(), &mut vec![0; jwt.len()])
+    }
+
+    pub(crate) const HEADER: &[u8] = br#"{"alg":"RS256"}"#;
+    const NOTHING: Claims =
+        Claims { expires: None, bound: false, active: None, envelope: false, refresh: false };
+
+    #[test]
+    fn shapes() {
+        for jwt in ["a.b.c", "aA-_.09.z"] {
+            assert!(is_compact(jwt.as_bytes()), "{jwt}");
+        }
+        for jwt in [
+            "",
+            ".",
+            "..",
+            "a",
+            "a.b",
+            "a.b.",
+            "a..c",
+            ".b.c",
+            "a.b.c.",
+            "a.b.c.d",
+            "a.b.c.d.e",
+            "a.b.c=",
+            "a.b+.c",
+            "a.b/.c",
+            " a.b.c",
+            "a.b.c ",
+            "a.b.c\n",
+            "a.b\0.c",
+            "a.b.ä",
+        ] {
+            assert!(!is_compact(jwt.as_bytes()), "{jwt}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let cases: &[(&str, Result<Claims, JwtError>)] = &[
+            (r#"{"alg":"RS256"}"#, Ok(NOTHING)),
+            (r#"{"alg":"RS256","typ":"JWT","kid":"x"}"#, Ok(NOTHING)),
+            (r#"{"alg":"RS256","typ":"at+jwt"}"#, Ok(NOTHING)),
+            (r#"{"alg":"RS256","typ":"application/at+jwt"}"#, Ok(NOTHING)),
+            (r#"{"alg":"none"}"#, Err(JwtError::Unsecured)),
+            (r#"{"alg":"nOnE"}"#, Err(JwtError::Unsecured)),
+            (r#"{"alg":"\u006eone"}"#, Err(JwtError::Unsecured)),
+            (r#"{"alg":"RS256","typ":"token-introspection+jwt"}"#, Err(JwtError::Envelope)),
+            (
+                r#"{"typ":"APPLICATION/Token-Introspection+JWT","alg":"RS256"}"#,
+                Err(JwtError::Envelope),
+            ),
+            (r#"{"alg":"RS256","typ":"logout+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":"secevent+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":"application/dpop+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":1}"#, Err(JwtError::Header)),
+            (r#"{"alg":"RS256","typ":"JWT","typ":"JWT"}"#, Err(JwtError::Header)),
+            (r#"{"alg":"RS256","alg":"none"}"#, Err(JwtError::Header)),
+            (r#"{"alg":null}"#, Err(JwtError::Header)),
+            (r#"{"alg":["RS256"]}"#, Err(JwtError::Header)),
+            (r#"{"typ":"JWT"}"#, Err(JwtError::Header)),
+            ("{}", Err(JwtError::Header)),
+            ("[]", Err(JwtError::Header)),
+            ("{", Err(JwtError::Header)),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(read(header.as_bytes(), b"{}"), *expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn payloads() {
+        let cases: &[(&str, Result<Claims, JwtError>)] = &[
+            (r#"{"sub":"x"}"#, Ok(NOTHING)),
+            (r#"{"exp":17}"#, Ok(Claims { expires: Some(17_000), ..NOTHING })),
+            (r#"{"cnf":{"jkt":"x"}}"#, Ok(Claims { bound: true, ..NOTHING })),
+            (r#"{"active":true}"#, Ok(Claims { active: Some(Active::True), ..NOTHING })),
+            (r#"{"active":"true"}"#, Ok(Claims { active: Some(Active::Other), ..NOTHING })),
+            (r#"{"token_introspection":{}}"#, Ok(Claims { envelope: true, ..NOTHING })),
+            (r#"{"typ":"Refresh"}"#, Ok(Claims { refresh: true, ..NOTHING })),
+            (r#"{"exp":1,"exp":2}"#, Err(JwtError::Repeated)),
+            (r#"{"exp":"soon"}"#, Err(JwtError::Exp)),
+            (r#""x""#, Err(JwtError::Payload)),
+            ("{}{}", Err(JwtError::Payload)),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(read(HEADER, payload.as_bytes()), *expected, "{payload}");
+        }
+        assert_eq!(read(HEADER, b"{\"sub\":\"\xff\"}"), Err(JwtError::Payload));
+    }
+
+    #[test]
+    fn encodings() {
+        for jwt in ["a.e30.x", "e30.a.x", "eyJhbGciOiJSUzI1NiJ9.e31.x", "e30.e30.x"] {
+            assert!(claims(jwt.as_bytes(), &mut [0; 64]).is_err(), "{jwt}");
+        }
+        let jwt = encode(HEADER, b"{}");
+        let mut scratch = vec![0; jwt.len()];
+        assert_eq!(claims(jwt.as_bytes(), &mut scratch), Ok(NOTHING));
+        assert_eq!(claims(jwt.as_bytes(), &mut scratch[1..]), Err(JwtError::Scratch));
+        assert_eq!(claims(b"e30.e30.", &mut scratch), Err(JwtError::NotCompact));
+    }
+}

@@ -1,0 +1,28 @@
+//! What the phantom-token module decides, apart from NGINX.
+//!
+//! Nothing in here knows of NGINX: every function turns plain bytes into a typed decision, so that
+//! all of it is tested in milliseconds. The crate at the top of the workspace is the edge that turns
+//! NGINX's structures into these types and back.
+//!
+//! Imports run one way, in the order of the list below: a module may use those above it.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable
+)]
+
+pub mod answer;
+pub mod cache;
+pub mod cache_control;
+pub mod challenge;
+pub mod credentials;
+pub mod form;
+pub mod freshness;
+mod json;
+pub mod jwt;
+pub mod key;
+mod members;
+pub mod reason;
+pub mod record;

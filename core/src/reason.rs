@@ -1,0 +1,151 @@
+//! Why a request is refused: the slug that operators see, and the status that the client gets.
+
+/// Why a request was refused. The slugs are stable: dashboards and alerts are built on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No bearer token was presented.
+    NoCredentials,
+    /// The bearer token is not a `b64token` (RFC 6750 section 2.1).
+    Malformed,
+    /// The token came in more than one way (RFC 6750 section 2).
+    SeveralTokens,
+    /// The authorization server says that the token is not active.
+    Inactive,
+    /// `exp` has passed.
+    Expired,
+    /// The token is bound to a sender, and the binding is not proven.
+    Binding,
+    /// The server could not be reached, closed the connection or failed by itself.
+    ServerUnreachable,
+    /// The server took longer than the timeouts of its location allow.
+    ServerTimeout,
+    /// The server refused the question: our credentials, our address or our request.
+    ServerRefusedUs,
+    /// The answer makes no sense.
+    ServerBadAnswer,
+    /// The server said 429 or 503.
+    ServerBusy,
+    /// Too many questions at once, or the wait for another request's question took too long.
+    Overload,
+    /// A fault of this module or of its configuration.
+    Internal,
+}
+
+/// The `error` parameter of the challenge (RFC 6750 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeError {
+    /// `invalid_request`
+    InvalidRequest,
+    /// `invalid_token`
+    InvalidToken,
+}
+
+impl ChallengeError {
+    /// The parameter's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason, for tables and tests.
+    pub const ALL: [Self; 13] = [
+        Self::NoCredentials,
+        Self::Malformed,
+        Self::SeveralTokens,
+        Self::Inactive,
+        Self::Expired,
+        Self::Binding,
+        Self::ServerUnreachable,
+        Self::ServerTimeout,
+        Self::ServerRefusedUs,
+        Self::ServerBadAnswer,
+        Self::ServerBusy,
+        Self::Overload,
+        Self::Internal,
+    ];
+
+    /// The stable name, as in `$phantom_token_error` and in the log.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::Malformed => "malformed",
+            Self::SeveralTokens => "several_tokens",
+            Self::Inactive => "inactive",
+            Self::Expired => "expired",
+            Self::Binding => "binding",
+            Self::ServerUnreachable => "server_unreachable",
+            Self::ServerTimeout => "server_timeout",
+            Self::ServerRefusedUs => "server_refused_us",
+            Self::ServerBadAnswer => "server_bad_answer",
+            Self::ServerBusy => "server_busy",
+            Self::Overload => "overload",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The status of the response. A 401 always means the client's token, never our own trouble.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::SeveralTokens => 400,
+            Self::NoCredentials
+            | Self::Malformed
+            | Self::Inactive
+            | Self::Expired
+            | Self::Binding => 401,
+            Self::Internal => 500,
+            Self::ServerUnreachable | Self::ServerRefusedUs | Self::ServerBadAnswer => 502,
+            Self::ServerBusy | Self::Overload => 503,
+            Self::ServerTimeout => 504,
+        }
+    }
+
+    /// What the challenge says of the token; `None` where no token was presented, and where the
+    /// response carries no challenge at all.
+    #[must_use]
+    pub fn challenge_error(self) -> Option<ChallengeError> {
+        match self {
+            Self::SeveralTokens => Some(ChallengeError::InvalidRequest),
+            Self::Malformed | Self::Inactive | Self::Expired | Self::Binding => {
+                Some(ChallengeError::InvalidToken)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the response carries `WWW-Authenticate`: an outage is not a challenge.
+    #[must_use]
+    pub fn is_clients(self) -> bool {
+        matches!(self.status(), 400 | 401)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_goes_with_the_clients_errors_alone() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.is_clients(), reason.status() < 500, "{}", reason.slug());
+            if reason.challenge_error().is_some() {
+                assert!(reason.is_clients(), "{}", reason.slug());
+            }
+        }
+    }
+
+    #[test]
+    fn slugs_differ() {
+        for (i, a) in Reason::ALL.iter().enumerate() {
+            for b in Reason::ALL.iter().skip(i + 1) {
+                assert_ne!(a.slug(), b.slug());
+            }
+        }
+    }
+}

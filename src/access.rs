@@ -1,0 +1,199 @@
+//! One request's way through the module, from its token to the verdict.
+//!
+//! NGINX calls [`handler`] in the access phase, after allow/deny and auth_basic. A hit is decided in the
+//! one call. On a miss the handler gives NGX_AGAIN, and is called again when the answer is there; an
+//! internal redirect brings the request back a third time, in another location.
+
+use nginx_sys::{ngx_http_request_t, ngx_int_t, ngx_str_t};
+use phantom_token_core::cache::LookUp;
+use phantom_token_core::credentials::{self, Credentials};
+use phantom_token_core::key::TokenKey;
+use phantom_token_core::reason::Reason;
+
+use core::ptr::NonNull;
+
+use crate::code::{AGAIN, DECLINED, OK};
+use crate::conf::LocationConf;
+use crate::context::{CacheStatus, Context, Jwt, Outcome, Stage};
+use crate::flight;
+use crate::guard::guard;
+use crate::pool::{bytes_of, string_over};
+use crate::question;
+use crate::realm;
+use crate::refusal::refuse;
+use crate::request::{self, Request};
+use crate::upstream;
+
+const FAULT: ngx_int_t = nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// The handler of the access phase.
+pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx_int_t {
+    guard(FAULT, || {
+        // SAFETY: NGINX runs phases for live requests.
+        let request = unsafe { Request::from_ptr(request) };
+        if !request.location().is_on() {
+            return DECLINED;
+        }
+        let Some(mut context) = Context::of(request).or_else(|| Context::create(request)) else {
+            return FAULT;
+        };
+        // SAFETY: the context lives in the request's pool. This call has it alone: what else writes to
+        // it (an answer that arrives, the end of the request) runs from NGINX's event loop.
+        let context = unsafe { context.as_mut() };
+        match context.stage {
+            Stage::Open | Stage::Applied => decide(request, context),
+            Stage::Waiting if wait_is_over(context) => {
+                context.took = Some(elapsed(context));
+                apply(request, context, Outcome::refused(Reason::Overload))
+            }
+            Stage::Waiting => AGAIN,
+            Stage::Answered => {
+                context.took = Some(elapsed(context));
+                let outcome = context.outcome.unwrap_or(Outcome::refused(Reason::Internal));
+                apply(request, context, outcome)
+            }
+        }
+    })
+}
+
+/// The request's first visit, or its first one after an internal redirect.
+fn decide(request: Request<'_>, context: &mut Context) -> ngx_int_t {
+    let location = request.location();
+    let outcome = |reason| Outcome::refused(reason);
+
+    if location.endpoint.is_null() {
+        // An internal or named location that inherited `on` without one.
+        return apply(request, context, outcome(Reason::Internal));
+    }
+    let token = match presented(request, context, location) {
+        Ok(token) => token,
+        Err(reason) => return apply(request, context, outcome(reason)),
+    };
+    let Some(key) = realm::token_key(request, token) else {
+        return apply(request, context, outcome(Reason::Internal));
+    };
+    let now = request::now();
+    if let Some(Outcome::Active { record, .. }) = context.outcome
+        && context.key == Some(key)
+        && !record.is_expired(now)
+        && let Some(known) = context.outcome
+    {
+        // Translated before the redirect, and nothing that shapes the verdict has changed.
+        return apply(request, context, known);
+    }
+    context.key = Some(key);
+    context.outcome = None;
+
+    match look_up(request, context, location, &key) {
+        Some(known) => apply(request, context, known),
+        None => match question::ask_or_wait(request, context, token, key) {
+            Ok(()) => AGAIN,
+            Err(reason) => apply(request, context, outcome(reason)),
+        },
+    }
+}
+
+/// The token of the request (RFC 6750 section 2), as the client sent it.
+fn presented<'r>(
+    request: Request<'r>,
+    context: &mut Context,
+    location: &LocationConf,
+) -> Result<&'r [u8], Reason> {
+    // SAFETY: the source, null or not, is the cycle's.
+    let credentials = match unsafe { location.token_source.as_ref() } {
+        None => {
+            if request.args().len() > 12 && credentials::in_query(request.args()) {
+                // SAFETY: the value is in the request's memory.
+                let value = unsafe { bytes_of(&context.authorization) };
+                if credentials::authorization(value) != Credentials::None {
+                    return Err(Reason::SeveralTokens);
+                }
+            }
+            // SAFETY: as above.
+            credentials::authorization(unsafe { bytes_of(&context.authorization) })
+        }
+        Some(source) if core::ptr::eq(source, context.token_source) => {
+            // What carried it is gone since the first visit.
+            // SAFETY: as above.
+            credentials::bare(unsafe { bytes_of(&context.token) })
+        }
+        Some(source) => {
+            // SAFETY: the variable was compiled for this configuration.
+            credentials::bare(unsafe { request.evaluate(source.value) }.ok_or(Reason::Internal)?)
+        }
+    };
+    context.token_source = location.token_source;
+    context.token = ngx_str_t::empty();
+    match credentials {
+        Credentials::Bearer(token) => {
+            context.token = string_over(token);
+            Ok(token)
+        }
+        Credentials::Malformed => Err(Reason::Malformed),
+        Credentials::None => Err(Reason::NoCredentials),
+    }
+}
+
+/// What the cache knows; `None`: it has to be asked.
+fn look_up(
+    request: Request<'_>,
+    context: &mut Context,
+    location: &LocationConf,
+    key: &TokenKey,
+) -> Option<Outcome> {
+    let cache = location.shared_cache()?;
+    let mut room = None;
+    let found = cache.look_up(key, request::now(), &location.freshness, |len| {
+        let (jwt, place) = Jwt::room(request.pool(), len)?;
+        room = Some(jwt);
+        Some(place)
+    });
+    let (status, outcome) = match found {
+        LookUp::Miss => return None,
+        LookUp::Active { record, .. } => {
+            (CacheStatus::Hit, room.map(|jwt| Outcome::Active { jwt, record }))
+        }
+        LookUp::Inactive(_) => (CacheStatus::Negative, Some(Outcome::refused(Reason::Inactive))),
+        LookUp::Expired(_) => (CacheStatus::Expired, Some(Outcome::refused(Reason::Expired))),
+        LookUp::NoRoom => (CacheStatus::None, None),
+    };
+    context.cache_status = status;
+    Some(outcome.unwrap_or(Outcome::refused(Reason::Internal)))
+}
+
+/// Lets the request pass with its JWT, if the location's rules agree, or refuses it.
+fn apply(request: Request<'_>, context: &mut Context, outcome: Outcome) -> ngx_int_t {
+    context.stage = Stage::Applied;
+    context.outcome = Some(outcome);
+    let location = request.location();
+    match outcome {
+        Outcome::Active { jwt, record } => {
+            let objection = if record.is_expired(request::now()) {
+                Some(Reason::Expired)
+            } else {
+                location.objection(&record)
+            };
+            if let Some(reason) = objection {
+                return refuse(request, context, reason, ngx_str_t::empty());
+            }
+            context.reason = None;
+            match upstream::forward(request, context, location, jwt) {
+                Some(()) => OK,
+                None => FAULT,
+            }
+        }
+        Outcome::Refused { reason, retry_after } => refuse(request, context, reason, retry_after),
+    }
+}
+
+/// Whether a wait for another request's question has lasted as long as it may.
+fn wait_is_over(context: &Context) -> bool {
+    // SAFETY: the waiter lies in the request's pool.
+    NonNull::new(context.waiter).is_some_and(|waiter| unsafe { flight::timed_out(waiter) })
+}
+
+/// How long the request has waited, in milliseconds.
+fn elapsed(context: &Context) -> usize {
+    // SAFETY: NGINX has set its clock.
+    unsafe { nginx_sys::ngx_current_msec }.wrapping_sub(context.asked_at)
+}

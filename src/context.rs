@@ -1,0 +1,231 @@
+//! What the module knows of one request, kept where an internal redirect does not lose it.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t};
+use phantom_token_core::key::TokenKey;
+use phantom_token_core::reason::Reason;
+use phantom_token_core::record::{Record, UnixMillis};
+
+use crate::conf::TokenSource;
+use crate::flight::{Flight, Waiter};
+use crate::pool::{Pool, string_over};
+use crate::request::Request;
+
+/// How far the request is on its way to a verdict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing is decided: to be looked up.
+    Open,
+    /// Waits for an answer, its own question's or another request's.
+    Waiting,
+    /// An outcome is there, and waits to be applied.
+    Answered,
+    /// The outcome was applied in the location that the request was in.
+    Applied,
+}
+
+/// `$phantom_token_cache_status`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheStatus {
+    /// No look-up was made.
+    None,
+    /// Answered from the cache.
+    Hit,
+    /// Asked.
+    Miss,
+    /// Shared another request's question.
+    Wait,
+    /// Known to be inactive.
+    Negative,
+    /// Known to have expired.
+    Expired,
+    /// Asked, where no cache is in use.
+    Bypass,
+}
+
+impl CacheStatus {
+    /// The text of the variable.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Wait => "WAIT",
+            Self::Negative => "NEGATIVE",
+            Self::Expired => "EXPIRED",
+            Self::Bypass => "BYPASS",
+        }
+    }
+}
+
+/// A JWT in the memory of a request, with the scheme before it and a NUL behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct Jwt {
+    /// `Bearer <jwt>`
+    with_scheme: ngx_str_t,
+}
+
+impl Jwt {
+    const SCHEME: &'static [u8] = b"Bearer ";
+
+    /// Room for a JWT of `len` bytes, and the place to write it to; `None`: no memory.
+    pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [u8])> {
+        let whole = pool.bytes(Self::SCHEME.len() + len + 1)?;
+        let with_scheme = ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr() };
+        let (scheme, jwt) = whole.split_at_mut_checked(Self::SCHEME.len())?;
+        scheme.copy_from_slice(Self::SCHEME);
+        Some((Self { with_scheme }, jwt.get_mut(..len)?))
+    }
+
+    /// A copy of `jwt`.
+    pub(crate) fn copy(pool: Pool<'_>, jwt: &[u8]) -> Option<Self> {
+        let (copy, place) = Self::room(pool, jwt.len())?;
+        place.copy_from_slice(jwt);
+        Some(copy)
+    }
+
+    /// `Bearer <jwt>`
+    pub(crate) fn with_scheme(self) -> ngx_str_t {
+        self.with_scheme
+    }
+
+    /// The JWT alone.
+    pub(crate) fn bare(self) -> ngx_str_t {
+        // SAFETY: `room` made the string, whose first bytes are the scheme.
+        let data = unsafe { self.with_scheme.data.add(Self::SCHEME.len()) };
+        ngx_str_t { len: self.with_scheme.len - Self::SCHEME.len(), data }
+    }
+}
+
+/// What came of the look-up or of the question.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    /// The token is active, and this is its JWT.
+    Active {
+        /// The JWT, in the memory of the request.
+        jwt: Jwt,
+        /// The facts, for the rules of the location.
+        record: Record,
+    },
+    /// No request passes.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// `Retry-After` for the client; empty: none.
+        retry_after: ngx_str_t,
+    },
+}
+
+impl Outcome {
+    /// A refusal without `Retry-After`.
+    pub(crate) fn refused(reason: Reason) -> Self {
+        Self::Refused { reason, retry_after: ngx_str_t::empty() }
+    }
+}
+
+/// One request's state. It lies in the request's pool as the data of a pool cleanup: an internal
+/// redirect clears NGINX's per-module slots, and the pool's list of cleanups is what it leaves.
+pub(crate) struct Context {
+    pub(crate) stage: Stage,
+    pub(crate) cache_status: CacheStatus,
+    /// Why the request was refused last.
+    pub(crate) reason: Option<Reason>,
+    /// The client's `Authorization` value, before anything was replaced.
+    pub(crate) authorization: ngx_str_t,
+    /// The token as the client sent it; empty: none.
+    pub(crate) token: ngx_str_t,
+    /// The `token=` variable that `token` was read from; null: from `Authorization`.
+    pub(crate) token_source: *const TokenSource,
+    /// What the token was looked up by.
+    pub(crate) key: Option<TokenKey>,
+    /// The outcome, once there is one.
+    pub(crate) outcome: Option<Outcome>,
+    /// Name of the header that carries the JWT upstream; empty: nothing was forwarded yet.
+    pub(crate) forwarded_as: ngx_str_t,
+    /// The challenge of an earlier refusal of this request; null: none.
+    pub(crate) challenge: *mut ngx_table_elt_t,
+    /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
+    pub(crate) asked_at: ngx_msec_t,
+    /// The same by the wall clock: an answer is as old as its question.
+    pub(crate) asked: UnixMillis,
+    /// How long the wait for an answer took, in milliseconds.
+    pub(crate) took: Option<ngx_msec_t>,
+    /// This request asks, and has no answer yet.
+    pub(crate) asking: bool,
+    /// The question that this request asks, null if none. Lives in this request's pool.
+    pub(crate) flight: *mut Flight,
+    /// The end of the request is watched.
+    pub(crate) watched: bool,
+    /// This request's place among those who wait, null if it never waited.
+    pub(crate) waiter: *mut Waiter,
+}
+
+impl Context {
+    /// Makes a request known to the module.
+    pub(crate) fn create(request: Request<'_>) -> Option<NonNull<Self>> {
+        const { assert!(align_of::<Self>() <= nginx_sys::NGX_ALIGNMENT) };
+        // SAFETY: the pool is live. NGINX gives room of the asked size, aligned to NGX_ALIGNMENT; it
+        // is written before anybody reads it.
+        unsafe {
+            let cleanup = ngx_pool_cleanup_add(request.pool().as_ptr(), size_of::<Self>());
+            let cleanup = NonNull::new(cleanup)?.as_ptr();
+            let context = NonNull::new((*cleanup).data)?.cast::<Self>();
+            context.write(Self {
+                stage: Stage::Open,
+                cache_status: CacheStatus::None,
+                reason: None,
+                authorization: string_over(request.authorization_value()),
+                token: ngx_str_t::empty(),
+                token_source: ptr::null(),
+                key: None,
+                outcome: None,
+                forwarded_as: ngx_str_t::empty(),
+                challenge: ptr::null_mut(),
+                asked_at: 0,
+                asked: 0,
+                took: None,
+                asking: false,
+                flight: ptr::null_mut(),
+                watched: false,
+                waiter: ptr::null_mut(),
+            });
+            (*cleanup).handler = Some(marker);
+            request.set_slot(context.as_ptr().cast());
+            Some(context)
+        }
+    }
+
+    /// The request's context, also behind an internal redirect; `None`: the module has not seen it.
+    pub(crate) fn of(request: Request<'_>) -> Option<NonNull<Self>> {
+        if let Some(context) = NonNull::new(request.slot()) {
+            return Some(context.cast());
+        }
+        if !request.is_internal() || !request.is_main() {
+            return None;
+        }
+        let context = find(request)?;
+        request.set_slot(context.as_ptr().cast());
+        Some(context)
+    }
+}
+
+/// Nothing to clean up: the address of this function marks a cleanup whose data is a [`Context`].
+unsafe extern "C" fn marker(_data: *mut c_void) {}
+
+/// The context of a request whose slot was cleared by an internal redirect.
+fn find(request: Request<'_>) -> Option<NonNull<Context>> {
+    let marker: unsafe extern "C" fn(*mut c_void) = marker;
+    // SAFETY: the pool is live, and its cleanups are a list that ends with null.
+    unsafe {
+        let mut cleanup = (*request.pool().as_ptr()).cleanup;
+        while !cleanup.is_null() {
+            if (*cleanup).handler.is_some_and(|handler| ptr::fn_addr_eq(handler, marker)) {
+                return NonNull::new((*cleanup).data).map(NonNull::cast);
+            }
+            cleanup = (*cleanup).next;
+        }
+    }
+    None
+}

@@ -1,0 +1,35 @@
+//! NGINX dynamic module that turns opaque OAuth tokens into signed JWTs on their way upstream.
+//!
+//! This crate is the edge: it turns NGINX's structures into the types of `phantom-token-core`, which
+//! decides, and back. One request's way through it is told in `access`, top to bottom.
+//!
+//! Imports run one way, in the order of the list below: a file may use those above it.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable
+)]
+
+mod access;
+mod answer;
+mod cache_zone;
+mod code;
+mod conf;
+mod context;
+mod directives;
+mod flight;
+mod guard;
+mod headers;
+mod log;
+mod module;
+mod pool;
+mod question;
+mod realm;
+mod refusal;
+mod request;
+mod slot;
+mod unverdicted;
+mod upstream;
+mod variables;

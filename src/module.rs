@@ -1,0 +1,138 @@
+//! What NGINX loads: the module's tables, its place among the others, and its hooks.
+
+use core::ffi::{c_char, c_void};
+use core::ptr;
+
+use nginx_sys::{
+    NGX_HTTP_MODULE, ngx_array_push, ngx_conf_t, ngx_http_conf_addr_t, ngx_http_conf_ctx_t,
+    ngx_http_conf_port_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_module_t, ngx_http_server_name_t,
+    ngx_int_t, ngx_module_t,
+};
+use phantom_token_core::key;
+
+use crate::code::{ERROR, OK};
+use crate::conf::{self, ServerConf};
+use crate::guard::guard;
+use crate::pool::bytes_of;
+use crate::{access, directives, slot, unverdicted, variables};
+
+/// The name after which the module is called in all tables.
+const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
+
+static CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(conf::create_main),
+    init_main_conf: Some(conf::init_main),
+    create_srv_conf: Some(conf::create_server),
+    merge_srv_conf: None,
+    create_loc_conf: Some(conf::create_location),
+    merge_loc_conf: Some(conf::merge_location),
+};
+
+/// The module itself. NGINX writes its indexes into it before anything else happens.
+#[allow(non_upper_case_globals, reason = "NGINX's naming of modules")]
+pub(crate) static mut ngx_http_phantom_token_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const CONTEXT).cast_mut().cast::<c_void>(),
+    commands: (&raw mut directives::COMMANDS).cast(),
+    type_: NGX_HTTP_MODULE as usize,
+    ..ngx_module_t::default()
+};
+
+/// The tables by which NGINX's `load_module` finds the module.
+///
+/// NGINX runs access handlers from the last registered to the first, and would put a loaded module last.
+/// The order says: before auth_request, auth_basic and access in the list, hence after them at run time
+/// but for auth_request. A client that they refuse causes no question.
+mod exports {
+    #![allow(non_upper_case_globals, missing_docs, reason = "the names that NGINX looks for")]
+
+    use super::{NAME, c_char, ngx_http_phantom_token_module, ngx_module_t, ptr};
+
+    #[unsafe(no_mangle)]
+    static mut ngx_modules: [*const ngx_module_t; 2] =
+        [&raw const ngx_http_phantom_token_module, ptr::null()];
+
+    #[unsafe(no_mangle)]
+    static mut ngx_module_names: [*const c_char; 2] = [NAME.as_ptr(), ptr::null()];
+
+    #[unsafe(no_mangle)]
+    static mut ngx_module_order: [*const c_char; 4] = [
+        NAME.as_ptr(),
+        c"ngx_http_auth_basic_module".as_ptr(),
+        c"ngx_http_access_module".as_ptr(),
+        ptr::null(),
+    ];
+}
+
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: NGINX has given the module its index, and calls before the configuration is read.
+        slot::set_ctx_index(unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index });
+        // SAFETY: NGINX calls with a live configuration.
+        if unsafe { variables::add(cf) }.is_some() { OK } else { ERROR }
+    })
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: NGINX calls with a live configuration, whose context is that of http by now.
+        let main = unsafe {
+            let context = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+            let index = (*(&raw const ngx_http_core_module)).ctx_index;
+            (*(*context).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
+        };
+        let handlers: [(usize, ngx_http_handler_pt); 2] = [
+            (nginx_sys::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize, Some(access::handler)),
+            (
+                nginx_sys::ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize,
+                Some(unverdicted::handler),
+            ),
+        ];
+        for (phase, handler) in handlers {
+            // SAFETY: the core module has made an array of handlers for each phase.
+            let slot = unsafe {
+                match (*main).phases.get_mut(phase) {
+                    Some(phase) => ngx_array_push(&raw mut phase.handlers),
+                    None => ptr::null_mut(),
+                }
+            };
+            if slot.is_null() {
+                return ERROR;
+            }
+            // SAFETY: the slot is the room for one handler.
+            unsafe { slot.cast::<ngx_http_handler_pt>().write(handler) };
+        }
+        // SAFETY: the core module's configuration is complete but for the optimised address tables.
+        unsafe { identify_servers(&*main) };
+        OK
+    })
+}
+
+/// Gives every server block the identity that its verdicts belong to: the hash over its names and the
+/// addresses that it listens on. Both together tell it from every other block that requests can reach.
+///
+/// # Safety
+/// `main` is the core module's configuration while postconfiguration runs.
+unsafe fn identify_servers(main: &ngx_http_core_main_conf_t) {
+    // SAFETY: the arrays hold what NGINX's core puts there; `ports` is null where nothing listens.
+    unsafe {
+        let ports: &[ngx_http_conf_port_t] =
+            main.ports.as_ref().map_or(&[], |ports| ports.as_slice());
+        for &server in main.servers.as_slice::<*mut ngx_http_core_srv_conf_t>() {
+            let names = (*server).server_names.as_slice::<ngx_http_server_name_t>();
+            let names = names.iter().map(|name| bytes_of(&name.name));
+            let addresses = ports
+                .iter()
+                .flat_map(|port| port.addrs.as_slice::<ngx_http_conf_addr_t>())
+                .filter(|address| {
+                    address.servers.as_slice::<*mut ngx_http_core_srv_conf_t>().contains(&server)
+                })
+                .map(|address| bytes_of(&address.opt.addr_text));
+            let identity = key::identity(names.chain([&b"listen"[..]]).chain(addresses));
+            let own = (*(*(*server).ctx).srv_conf.add(slot::ctx_index())).cast::<ServerConf>();
+            conf::set_identity(&*own, identity);
+        }
+    }
+}

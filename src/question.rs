@@ -1,0 +1,244 @@
+//! The question to the authorization server: a background subrequest, kept in memory, isolated from
+//! the client's request.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{
+    NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY, ngx_buf_t,
+    ngx_chain_t, ngx_http_cleanup_add, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_headers_in_t, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
+    ngx_http_subrequest, ngx_list_init, ngx_table_elt_t, ngx_variable_value_t,
+};
+use phantom_token_core::form::{self, FormWriter};
+use phantom_token_core::key::TokenKey;
+use phantom_token_core::reason::Reason;
+
+use crate::answer;
+use crate::code::OK;
+use crate::conf::LocationConf;
+use crate::context::{CacheStatus, Context, Stage};
+use crate::flight;
+use crate::guard::guard;
+use crate::headers::{self, Name};
+use crate::pool::{bytes_of, string_over};
+use crate::request::{self, Request};
+
+/// Asks the authorization server about the token, or waits for the answer if that is being asked
+/// already. `Err`: nothing was asked, and the request is refused.
+pub(crate) fn ask_or_wait(
+    request: Request<'_>,
+    context: &mut Context,
+    token: &[u8],
+    key: TokenKey,
+) -> Result<(), Reason> {
+    let location = request.location();
+    watch_end(request, context).ok_or(Reason::Internal)?;
+    // SAFETY: NGINX has set its clock.
+    context.asked_at = unsafe { nginx_sys::ngx_current_msec };
+    context.asked = request::now();
+
+    if let Some(flight) = flight::find(&key) {
+        // SAFETY: found just now; `ended` leaves the wait when the request ends.
+        let waiter = unsafe { flight::wait(flight, request, location.lock_timeout) };
+        context.waiter = waiter.ok_or(Reason::Internal)?.as_ptr();
+        context.cache_status = CacheStatus::Wait;
+    } else {
+        send(request, context, token).ok_or(Reason::Internal)?;
+        context.asking = true;
+        // After the subrequest is made: whoever finds the flight may rely on its answer.
+        let flight = flight::start(request.pool(), key);
+        context.flight = flight.map_or(ptr::null_mut(), NonNull::as_ptr);
+        context.cache_status =
+            if location.shared_cache().is_some() { CacheStatus::Miss } else { CacheStatus::Bypass };
+    }
+    context.stage = Stage::Waiting;
+    Ok(())
+}
+
+/// Has NGINX say when the request ends, however it does.
+fn watch_end(request: Request<'_>, context: &mut Context) -> Option<()> {
+    if context.watched {
+        return Some(());
+    }
+    // SAFETY: the request is live, and its context lives in its pool.
+    unsafe {
+        let cleanup = NonNull::new(ngx_http_cleanup_add(request.as_ptr(), 0))?.as_ptr();
+        (*cleanup).handler = Some(ended);
+        (*cleanup).data = ptr::from_mut(context).cast();
+    }
+    context.watched = true;
+    Some(())
+}
+
+/// The request ends. If it waits, it waits no longer; if it asks, those who wait look again.
+unsafe extern "C" fn ended(data: *mut c_void) {
+    guard((), || {
+        // SAFETY: the pool of the request, where the context lives, goes after the cleanups. The flight
+        // is in the table as long as the context has it.
+        unsafe {
+            let context = data.cast::<Context>();
+            (*context).asking = false;
+            if let Some(waiter) = NonNull::new((*context).waiter) {
+                flight::leave(waiter);
+            }
+            if let Some(flight) = NonNull::new((*context).flight) {
+                (*context).flight = ptr::null_mut();
+                flight::land(flight, |waiting| {
+                    if let Some(waiting) = Context::of(waiting) {
+                        (*waiting.as_ptr()).stage = Stage::Open;
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// Makes the subrequest. NGINX runs it when the current event is done.
+fn send(request: Request<'_>, context: &mut Context, token: &[u8]) -> Option<()> {
+    let location = request.location();
+    let pool = request.pool();
+    // SAFETY: compiled for this configuration, or null.
+    let endpoint = NonNull::new(location.endpoint)
+        .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) })
+        .filter(|endpoint| !endpoint.is_empty())?;
+    let (uri, args) = match endpoint.iter().position(|&byte| byte == b'?') {
+        Some(mark) => (endpoint.get(..mark)?, endpoint.get(mark + 1..)?),
+        None => (endpoint, &[][..]),
+    };
+    let (mut uri, mut args) = (pool.string(uri)?, pool.string(args)?);
+    let body = body(request, location, token)?;
+
+    // SAFETY: the room is for the structure, whose fields are both written.
+    let done = pool
+        .place(ngx_http_post_subrequest_t {
+            handler: Some(answer::arrived),
+            data: ptr::from_mut(context).cast(),
+        })?
+        .as_ptr();
+    let out = capture(request, location.max_response)?;
+    let mut question: *mut ngx_http_request_t = ptr::null_mut();
+    // SAFETY: all of it lives in the request's pool. BACKGROUND: the question outlives a client that
+    // goes away, so that others who wait for it get their answer.
+    let made = unsafe {
+        ngx_http_subrequest(
+            request.as_ptr(),
+            &raw mut uri,
+            &raw mut args,
+            &raw mut question,
+            done,
+            (NGX_HTTP_SUBREQUEST_IN_MEMORY | NGX_HTTP_SUBREQUEST_BACKGROUND) as usize,
+        )
+    };
+    if made != OK {
+        return None;
+    }
+    // SAFETY: NGINX has made the subrequest, and runs it later.
+    unsafe {
+        // The answer is captured here, whatever subrequest_output_buffer_size says.
+        (*question).out = out;
+        isolate(request, location, question, body).or_else(|| {
+            // It will run, but must not ask: a subrequest that was made cannot be unmade.
+            (*question).post_subrequest = ptr::null_mut();
+            (*question).write_event_handler = Some(give_up);
+            None
+        })?;
+        Request::from_ptr(question).set_slot(ptr::from_mut(context).cast());
+    }
+    Some(())
+}
+
+/// Ends a subrequest that lacks what it needs.
+unsafe extern "C" fn give_up(question: *mut ngx_http_request_t) {
+    // SAFETY: NGINX runs the handler of a live subrequest, which is finalised once.
+    unsafe { nginx_sys::ngx_http_finalize_request(question, OK) };
+}
+
+/// The form: the token, percent-encoded, and the fields of the configuration.
+fn body<'r>(request: Request<'r>, location: &LocationConf, token: &[u8]) -> Option<&'r mut [u8]> {
+    let mut len = form::pair_len(b"token", token);
+    for parameter in location.parameters() {
+        let value = (&raw const parameter.value).cast_mut();
+        // SAFETY: the name is the cycle's, the value compiled for this configuration.
+        len += unsafe { form::pair_len(bytes_of(&parameter.name), request.evaluate(value)?) };
+    }
+    let room = request.pool().bytes(len)?;
+    let mut writer = FormWriter::new(room);
+    writer.pair(b"token", token).ok()?;
+    for parameter in location.parameters() {
+        let value = (&raw const parameter.value).cast_mut();
+        // SAFETY: as above.
+        unsafe { writer.pair(bytes_of(&parameter.name), request.evaluate(value)?).ok()? };
+    }
+    let len = writer.written().len();
+    room.get_mut(..len)
+}
+
+/// A chain of one buffer that NGINX's postpone filter copies the answer into.
+fn capture(request: Request<'_>, size: usize) -> Option<*mut ngx_chain_t> {
+    let pool = request.pool();
+    // SAFETY: the pool is live; NGINX zeroes its buffers likewise.
+    unsafe {
+        let buffer = nginx_sys::ngx_create_temp_buf(pool.as_ptr(), size.max(1));
+        NonNull::new(buffer)?.as_mut().set_last_buf(1);
+        let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
+        pool.place(link).map(NonNull::as_ptr)
+    }
+}
+
+/// Gives the subrequest headers, a body and variables of its own: nothing of the client's goes to the
+/// authorization server, and nothing of the question's is seen by the client's request.
+///
+/// # Safety
+/// `question` was made by `ngx_http_subrequest` and has not run.
+unsafe fn isolate(
+    request: Request<'_>,
+    location: &LocationConf,
+    question: *mut ngx_http_request_t,
+    body: &mut [u8],
+) -> Option<()> {
+    let pool = request.pool();
+    // SAFETY: the caller says so. All zeroes is how NGINX makes each of these structures.
+    unsafe {
+        (*question).method = NGX_HTTP_POST as usize;
+        (*question).method_name = string_over(b"POST");
+
+        let headers_in: *mut ngx_http_headers_in_t = &raw mut (*question).headers_in;
+        ptr::write_bytes(headers_in, 0, 1);
+        (*headers_in).content_length_n = body.len() as nginx_sys::off_t;
+        (*headers_in).keep_alive_n = -1;
+        let list = &raw mut (*headers_in).headers;
+        if ngx_list_init(list, pool.as_ptr(), 4, size_of::<ngx_table_elt_t>()) != OK {
+            return None;
+        }
+        let content_type = Name::fixed(b"Content-Type", b"content-type");
+        let form = string_over(b"application/x-www-form-urlencoded");
+        (*headers_in).content_type = headers::push(list, content_type, form)?.as_ptr();
+        headers::push(list, Name::fixed(b"Accept", b"accept"), location.accept)?;
+        if location.credential.len != 0 {
+            let name = Name::fixed(b"Authorization", b"authorization");
+            let header = headers::push(list, name, location.credential)?;
+            (*headers_in).authorization = header.as_ptr();
+        }
+
+        let buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
+        let bytes = body.as_mut_ptr_range();
+        (*buffer).start = bytes.start;
+        (*buffer).pos = bytes.start;
+        (*buffer).last = bytes.end;
+        (*buffer).end = bytes.end;
+        (*buffer).set_memory(1);
+        (*buffer).set_last_buf(1);
+        (*buffer).set_last_in_chain(1);
+        let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
+        let request_body = pool.zeroed::<ngx_http_request_body_t>()?.as_ptr();
+        (*request_body).bufs = pool.place(link)?.as_ptr();
+        (*question).request_body = request_body;
+
+        let index = (*(&raw const ngx_http_core_module)).ctx_index;
+        let main = (*(*question).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>();
+        let variables = pool.zeroed_array::<ngx_variable_value_t>((*main).variables.nelts)?;
+        (*question).variables = variables.as_ptr();
+    }
+    Some(())
+}

@@ -1,0 +1,77 @@
+//! What a verdict belongs to: everything that shapes it, turned into the key of the token.
+
+use core::cell::Cell;
+use core::iter;
+
+use phantom_token_core::key::{RealmKey, TokenKey};
+
+use crate::conf::LocationConf;
+use crate::pool::bytes_of;
+use crate::request::Request;
+
+/// The question is an introspection (RFC 7662).
+const MODE: &[u8] = b"introspection";
+
+/// The key of `token` in the request's location. `None`: a variable could not be evaluated.
+pub(crate) fn token_key(request: Request<'_>, token: &[u8]) -> Option<TokenKey> {
+    let location = request.location();
+    let fixed = match location.realm_key.get() {
+        Some(key) => key,
+        None => {
+            let mut key = fixed_part(request, location);
+            if location.fixed_realm {
+                key = varying_part(request, location, key)?;
+            }
+            location.realm_key.set(Some(key));
+            key
+        }
+    };
+    let realm = if location.fixed_realm { fixed } else { varying_part(request, location, fixed)? };
+    Some(realm.token(token))
+}
+
+/// The part that is the same for all requests of a location.
+fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
+    // Without a zone the key serves for questions in flight in this worker alone.
+    let secret = location.shared_cache().map_or([0; 32], |cache| *cache.secret());
+    let identity = request.server().identity.get();
+    let members = location.members();
+    let count = [u8::try_from(members.len()).unwrap_or(u8::MAX)];
+    // SAFETY: the strings are the cycle's.
+    let (accept, client_id) =
+        unsafe { (bytes_of(&location.accept), bytes_of(&location.client_id)) };
+    let names =
+        // SAFETY: as above.
+        location.parameters().iter().map(|parameter| unsafe { bytes_of(&parameter.name) });
+    RealmKey::new(
+        &secret,
+        [MODE, &identity[..], accept, client_id, &count[..]]
+            .into_iter()
+            .chain(members.iter().copied())
+            .chain(names),
+    )
+}
+
+/// The part that variables may change: the endpoint, the values of the form fields, and what
+/// `phantom_token_cache_key` adds.
+fn varying_part(
+    request: Request<'_>,
+    location: &LocationConf,
+    fixed: RealmKey,
+) -> Option<RealmKey> {
+    let failed = Cell::new(false);
+    let parameters =
+        location.parameters().iter().map(|parameter| (&raw const parameter.value).cast_mut());
+    let values = iter::once(location.endpoint)
+        .chain(parameters)
+        .chain(iter::once(location.cache_key).filter(|value| !value.is_null()))
+        .map(|value| {
+            // SAFETY: the values were compiled for this configuration.
+            unsafe { request.evaluate(value) }.unwrap_or_else(|| {
+                failed.set(true);
+                &[]
+            })
+        });
+    let key = fixed.and(values);
+    if failed.get() { None } else { Some(key) }
+}

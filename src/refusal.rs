@@ -1,0 +1,97 @@
+//! A request that does not pass: its status, its headers and its line in the log.
+
+use core::fmt;
+
+use nginx_sys::{ngx_int_t, ngx_str_t};
+use phantom_token_core::key;
+use phantom_token_core::reason::Reason;
+
+use crate::code::ERROR;
+use crate::context::Context;
+use crate::headers::{self, Name};
+use crate::log::{Shown, log};
+use crate::pool::{bytes_of, string_over};
+use crate::request::Request;
+use crate::upstream;
+
+/// What a client is told to wait when too much goes on here, in seconds.
+const OVERLOAD_RETRY_AFTER: &[u8] = b"1";
+
+/// The fingerprint of a token, for log lines.
+pub(crate) struct Fingerprint<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Fingerprint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("-");
+        }
+        write!(f, "{}", Shown(&key::fingerprint(self.0)))
+    }
+}
+
+/// Prepares the response of a refused request, and gives the status that NGINX shall make it with:
+/// `error_page`, `satisfy`, `auth_delay` and `HEAD` keep their meaning.
+pub(crate) fn refuse(
+    request: Request<'_>,
+    context: &mut Context,
+    reason: Reason,
+    retry_after: ngx_str_t,
+) -> ngx_int_t {
+    let location = request.location();
+    context.reason = Some(reason);
+    // SAFETY: the token is in the request's memory.
+    let token = unsafe { bytes_of(&context.token) };
+    log!(
+        NGX_LOG_INFO,
+        request.log(),
+        "phantom token refused: {}, location \"{}\", status {}, fingerprint {}",
+        reason.slug(),
+        Shown(request.location_name()),
+        reason.status(),
+        Fingerprint(token)
+    );
+
+    if upstream::strip(request, location).is_none() {
+        return ERROR;
+    }
+    if reason.is_clients() && challenge(request, context, location.challenge(reason)).is_none() {
+        return ERROR;
+    }
+    let retry_after =
+        if reason == Reason::Overload { string_over(OVERLOAD_RETRY_AFTER) } else { retry_after };
+    if retry_after.len != 0 {
+        let name = Name::fixed(b"Retry-After", b"retry-after");
+        // SAFETY: the request is live, and the value in its memory or static.
+        let header = unsafe {
+            headers::push(&raw mut (*request.as_ptr()).headers_out.headers, name, retry_after)
+        };
+        if header.is_none() {
+            return ERROR;
+        }
+    }
+    reason.status() as ngx_int_t
+}
+
+/// Sets `WWW-Authenticate`. NGINX takes it back by this pointer, where `satisfy any` lets another
+/// method pass.
+fn challenge(request: Request<'_>, context: &mut Context, value: ngx_str_t) -> Option<()> {
+    let name = Name::fixed(b"WWW-Authenticate", b"www-authenticate");
+    // SAFETY: the request is live; the element made by an earlier refusal is still in its list.
+    unsafe {
+        if !context.challenge.is_null() {
+            (*context.challenge).value = value;
+            (*context.challenge).hash = name.hash;
+            return Some(());
+        }
+        let headers_out = &raw mut (*request.as_ptr()).headers_out;
+        let header = headers::push(&raw mut (*headers_out).headers, name, value)?.as_ptr();
+        #[cfg(nginx1_23_0)]
+        {
+            // auth_basic's, where both refuse.
+            (*header).next = (*headers_out).www_authenticate;
+        }
+        (*headers_out).www_authenticate = header;
+        context.challenge = header;
+    }
+    Some(())
+}

@@ -1,0 +1,160 @@
+//! A request of NGINX's, with the parts of it that this module touches behind safe methods.
+
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use nginx_sys::{
+    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_request_t, ngx_log_t, ngx_str_t, ngx_table_elt_t, ngx_timeofday,
+};
+use phantom_token_core::record::UnixMillis;
+
+use crate::code::OK;
+use crate::conf::{LocationConf, ServerConf};
+use crate::pool::{Pool, bytes_of};
+use crate::slot::ctx_index;
+
+/// A live request. `'r` is the callback in which NGINX handed it over; its pool, its configuration and
+/// the strings in its headers live at least as long.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r>(NonNull<ngx_http_request_t>, PhantomData<&'r ngx_http_request_t>);
+
+impl<'r> Request<'r> {
+    /// Wraps NGINX's pointer.
+    ///
+    /// # Safety
+    /// `request` is a live request, with its connection, pool and configuration, throughout `'r`.
+    pub(crate) unsafe fn from_ptr(request: *mut ngx_http_request_t) -> Self {
+        // SAFETY: the caller says that it is live, hence not null.
+        Self(unsafe { NonNull::new_unchecked(request) }, PhantomData)
+    }
+
+    /// NGINX's pointer. What is read or written through it stays within one expression, so that no
+    /// reference into the request lives across a call into NGINX.
+    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.0.as_ptr()
+    }
+
+    /// Not a subrequest.
+    pub(crate) fn is_main(self) -> bool {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).main == self.as_ptr() }
+    }
+
+    /// The request of the client's that this one is part of, often itself.
+    pub(crate) fn main(self) -> Self {
+        // SAFETY: the main request lives as long as its subrequests.
+        unsafe { Self::from_ptr((*self.as_ptr()).main) }
+    }
+
+    /// Came here by an internal redirect or as a subrequest: what NGINX knew of it per module is gone.
+    pub(crate) fn is_internal(self) -> bool {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).internal() != 0 }
+    }
+
+    /// The pool of the request.
+    pub(crate) fn pool(self) -> Pool<'r> {
+        // SAFETY: a live request has a pool, which lives as long.
+        unsafe { Pool::from_ptr((*self.as_ptr()).pool) }
+    }
+
+    /// The client's connection.
+    pub(crate) fn connection(self) -> *mut ngx_connection_t {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).connection }
+    }
+
+    /// The log of the client's connection.
+    pub(crate) fn log(self) -> *mut ngx_log_t {
+        // SAFETY: a live request has a connection, and that a log.
+        unsafe { (*self.connection()).log }
+    }
+
+    /// This module's rules for the location that the request is in now.
+    pub(crate) fn location(self) -> &'r LocationConf {
+        // SAFETY: NGINX made a configuration for every location by our create_loc_conf, and keeps the
+        // cycle that it belongs to until its last request is gone.
+        unsafe { &*(*(*self.as_ptr()).loc_conf.add(ctx_index())).cast::<LocationConf>() }
+    }
+
+    /// This module's view of the server block.
+    pub(crate) fn server(self) -> &'r ServerConf {
+        // SAFETY: as of `location`, made by our create_srv_conf.
+        unsafe { &*(*(*self.as_ptr()).srv_conf.add(ctx_index())).cast::<ServerConf>() }
+    }
+
+    /// The location's name, as in the configuration.
+    pub(crate) fn location_name(self) -> &'r [u8] {
+        // SAFETY: the core module has a configuration in every location; the name is part of it.
+        unsafe {
+            let index = (*(&raw const ngx_http_core_module)).ctx_index;
+            let core = (*(*self.as_ptr()).loc_conf.add(index)).cast::<ngx_http_core_loc_conf_t>();
+            bytes_of(&(*core).name)
+        }
+    }
+
+    /// What NGINX keeps for this module with the request; an internal redirect clears it.
+    pub(crate) fn slot(self) -> *mut c_void {
+        // SAFETY: NGINX gives every request a slot for every module.
+        unsafe { *(*self.as_ptr()).ctx.add(ctx_index()) }
+    }
+
+    /// Sets [`Request::slot`].
+    pub(crate) fn set_slot(self, value: *mut c_void) {
+        // SAFETY: as of `slot`.
+        unsafe { *(*self.as_ptr()).ctx.add(ctx_index()) = value }
+    }
+
+    /// The `Authorization` header, as it is now.
+    pub(crate) fn authorization(self) -> Option<NonNull<ngx_table_elt_t>> {
+        // SAFETY: the request is live.
+        NonNull::new(unsafe { (*self.as_ptr()).headers_in.authorization })
+    }
+
+    /// The value of the `Authorization` header, empty where there is none.
+    pub(crate) fn authorization_value(self) -> &'r [u8] {
+        // SAFETY: header values are in memory of the request and are not changed in place.
+        self.authorization().map_or(&[], |header| unsafe { bytes_of(&(*header.as_ptr()).value) })
+    }
+
+    /// The raw query string.
+    pub(crate) fn args(self) -> &'r [u8] {
+        // SAFETY: the request is live, and its arguments are in its memory.
+        unsafe { bytes_of(&(*self.as_ptr()).args) }
+    }
+
+    /// What a directive's value with variables comes to for this request.
+    ///
+    /// # Safety
+    /// `value` was compiled by NGINX for this configuration.
+    pub(crate) unsafe fn evaluate(self, value: *mut ngx_http_complex_value_t) -> Option<&'r [u8]> {
+        let mut text = ngx_str_t::empty();
+        // SAFETY: the request is live; the caller vouches for the value. The text is in the request's
+        // or the configuration's memory.
+        unsafe {
+            if ngx_http_complex_value(self.as_ptr(), value, &raw mut text) != OK {
+                return None;
+            }
+            Some(bytes_of(&text))
+        }
+    }
+
+    /// Forgets the cached value of an indexed variable, so that who asks next sees the header anew.
+    pub(crate) fn forget_variable(self, index: usize) {
+        // SAFETY: `index` was given by ngx_http_get_variable_index for this configuration, and every
+        // request has a value for every indexed variable.
+        unsafe {
+            let value = (*self.as_ptr()).variables.add(index);
+            (*value).set_valid(0);
+            (*value).set_not_found(0);
+        }
+    }
+}
+
+/// The wall clock as NGINX knows it: read once per turn of its event loop, without a system call.
+pub(crate) fn now() -> UnixMillis {
+    let time = ngx_timeofday();
+    time.sec * 1000 + time.msec as UnixMillis
+}

@@ -1,0 +1,169 @@
+//! What goes upstream: the JWT in the token's place, and never the token.
+
+use core::ptr;
+
+use nginx_sys::{ngx_list_part_t, ngx_str_t, ngx_table_elt_t};
+use phantom_token_core::credentials::{self, Credentials};
+
+use crate::conf::{Carrier, LocationConf};
+use crate::context::{Context, Jwt};
+use crate::headers;
+use crate::pool::bytes_of;
+use crate::request::Request;
+
+/// Puts the JWT where the location wants it, and takes away all that carried the token. `None`: no
+/// memory, and the request must not go on.
+pub(crate) fn forward(
+    request: Request<'_>,
+    context: &mut Context,
+    location: &LocationConf,
+    jwt: Jwt,
+) -> Option<()> {
+    // SAFETY: the names are the cycle's.
+    let (asserted, earlier) =
+        unsafe { (bytes_of(&location.header), bytes_of(&context.forwarded_as)) };
+    if !earlier.is_empty() && !headers::same_name(earlier, asserted) {
+        // An internal redirect came from a location that uses another header.
+        take_out(request, |name| headers::same_name(name, earlier))?;
+    }
+    remove_carrier(request, location)?;
+
+    if location.forwards_authorization {
+        match request.authorization() {
+            // SAFETY: the element is in the request's list of headers, the value in its pool.
+            Some(header) => unsafe { (*header.as_ptr()).value = jwt.with_scheme() },
+            // SAFETY: the request is live, and its list of headers is its own.
+            None => unsafe {
+                let headers_in = &raw mut (*request.as_ptr()).headers_in;
+                let list = &raw mut (*headers_in).headers;
+                let header = headers::push(list, location.header_name, jwt.with_scheme())?;
+                (*headers_in).authorization = header.as_ptr();
+            },
+        }
+    } else {
+        take_out(request, |name| {
+            headers::same_name(name, asserted) || name.eq_ignore_ascii_case(b"authorization")
+        })?;
+        // SAFETY: as above.
+        unsafe {
+            let list = &raw mut (*request.as_ptr()).headers_in.headers;
+            headers::push(list, location.header_name, jwt.bare())?;
+        }
+    }
+    context.forwarded_as = location.header;
+    forget_variables(request, location);
+    Some(())
+}
+
+/// Takes away all that carried the token or asserts what only the gateway may: for a request that has no
+/// verdict. Credentials of another scheme stay. `None`: no memory, and the request must not go on.
+pub(crate) fn strip(request: Request<'_>, location: &LocationConf) -> Option<()> {
+    let credentials = request.authorization_value();
+    let token_in_authorization =
+        !matches!(credentials::authorization(credentials), Credentials::None)
+            || credentials.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP "));
+    // SAFETY: the name is the cycle's.
+    let asserted = unsafe { bytes_of(&location.header) };
+    let unwanted = |name: &[u8]| {
+        (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
+            || (!location.forwards_authorization && headers::same_name(name, asserted))
+    };
+    if token_in_authorization || !location.forwards_authorization {
+        take_out(request, unwanted)?;
+    }
+    remove_carrier(request, location)?;
+    forget_variables(request, location);
+    Some(())
+}
+
+/// Removes the header or cookie that `token=` names.
+fn remove_carrier(request: Request<'_>, location: &LocationConf) -> Option<()> {
+    // SAFETY: the source, null or not, is the cycle's.
+    let Some(source) = (unsafe { location.token_source.as_ref() }) else { return Some(()) };
+    match source.carrier {
+        Carrier::Header(name) => {
+            // SAFETY: the name is the cycle's.
+            let carrier = unsafe { bytes_of(&name) };
+            take_out(request, |name| headers::same_name(name, carrier))
+        }
+        Carrier::Cookie(name) => {
+            // SAFETY: the name is the cycle's.
+            remove_cookie(request, unsafe { bytes_of(&name) })
+        }
+        Carrier::Other => Some(()),
+    }
+}
+
+/// Takes headers out of the request, leaving a subrequest's parent what it has.
+fn take_out(request: Request<'_>, unwanted: impl Fn(&[u8]) -> bool) -> Option<()> {
+    // SAFETY: the request is live. The names that callers pass are `Authorization` and such as the
+    // configuration accepts, which are none of those that NGINX keeps pointers to.
+    unsafe {
+        if request.is_main() {
+            headers::remove(request.as_ptr(), request.pool(), unwanted)
+        } else {
+            headers::copy_without(request.as_ptr(), request.pool(), unwanted)
+        }
+    }
+}
+
+/// Rewrites the Cookie headers without one cookie.
+fn remove_cookie(request: Request<'_>, cookie: &[u8]) -> Option<()> {
+    if !request.is_main() {
+        // Its own list first: the values below are the parent's otherwise.
+        take_out(request, |_| false)?;
+    }
+    // SAFETY: the list of headers is the request's own; a value is replaced by another one of its pool.
+    unsafe {
+        let mut part: *const ngx_list_part_t =
+            &raw const (*request.as_ptr()).headers_in.headers.part;
+        while !part.is_null() {
+            for index in 0..(*part).nelts {
+                let header = (*part).elts.cast::<ngx_table_elt_t>().add(index);
+                if !bytes_of(&(*header).key).eq_ignore_ascii_case(b"cookie") {
+                    continue;
+                }
+                let value = bytes_of(&(*header).value);
+                let room = request.pool().bytes(value.len() + 1)?;
+                if let Some(len) = credentials::without_cookie(value, cookie, room) {
+                    *room.get_mut(len)? = 0;
+                    (*header).value = ngx_str_t { len, data: room.as_mut_ptr() };
+                }
+            }
+            part = (*part).next;
+        }
+    }
+    take_out_empty_cookies(request)
+}
+
+/// A Cookie header of which nothing is left does not go upstream.
+fn take_out_empty_cookies(request: Request<'_>) -> Option<()> {
+    // SAFETY: as of `take_out`. NGINX keeps pointers to Cookie headers: those go on pointing to elements
+    // that are no longer in the list, live in the pool, and hold no value.
+    unsafe {
+        let headers_in = ptr::from_ref(&(*request.as_ptr()).headers_in);
+        let mut part: *const ngx_list_part_t = &raw const (*headers_in).headers.part;
+        let (mut empty, mut other) = (false, false);
+        while !part.is_null() {
+            for index in 0..(*part).nelts {
+                let header = (*part).elts.cast::<ngx_table_elt_t>().add(index);
+                if bytes_of(&(*header).key).eq_ignore_ascii_case(b"cookie") {
+                    empty |= (*header).value.len == 0;
+                    other |= (*header).value.len != 0;
+                }
+            }
+            part = (*part).next;
+        }
+        if empty && !other {
+            return take_out(request, |name| name.eq_ignore_ascii_case(b"cookie"));
+        }
+    }
+    Some(())
+}
+
+/// NGINX may have evaluated `$http_authorization` (in a `map`, an `if`) before the header was changed.
+fn forget_variables(request: Request<'_>, location: &LocationConf) {
+    for index in location.variables {
+        request.forget_variable(index);
+    }
+}

@@ -1,0 +1,132 @@
+//! The variables: `$phantom_token_jwt` and its like.
+
+use core::fmt::Write;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_add_variable, ngx_http_request_t, ngx_int_t, ngx_str_t,
+    ngx_variable_value_t,
+};
+use phantom_token_core::key;
+
+use crate::code::{ERROR, OK};
+use crate::context::{Context, Outcome};
+use crate::guard::guard;
+use crate::pool::{bytes_of, string_over};
+use crate::request::Request;
+
+/// Reads one variable; `None`: not found.
+type Read = for<'r> fn(Request<'r>, &Context) -> Option<ngx_str_t>;
+
+/// Name and reader, in the order of the index that NGINX keeps as the variable's data.
+const VARIABLES: [(&[u8], Read); 5] = [
+    (b"phantom_token_jwt", jwt),
+    (b"phantom_token_cache_status", cache_status),
+    (b"phantom_token_error", error),
+    (b"phantom_token_fingerprint", fingerprint),
+    (b"phantom_token_introspection_time", introspection_time),
+];
+
+/// Adds the variables to a configuration. `None`: NGINX has said why not.
+///
+/// # Safety
+/// `cf` is the live configuration in preconfiguration.
+pub(crate) unsafe fn add(cf: *mut ngx_conf_t) -> Option<()> {
+    for (index, (name, _)) in VARIABLES.iter().enumerate() {
+        let mut name = string_over(name);
+        // SAFETY: the caller says so. NGINX copies the name.
+        unsafe {
+            let flags = nginx_sys::NGX_HTTP_VAR_NOCACHEABLE as usize;
+            let variable = ngx_http_add_variable(cf, &raw mut name, flags).as_mut()?;
+            variable.get_handler = Some(get);
+            variable.data = index;
+        }
+    }
+    Some(())
+}
+
+unsafe extern "C" fn get(
+    request: *mut ngx_http_request_t,
+    value: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: NGINX evaluates variables of live requests, into a value that is ours to fill. The
+        // context belongs to the main request, whose state a subrequest sees, too.
+        let (request, value) = unsafe { (Request::from_ptr(request), &mut *value) };
+        let text = VARIABLES.get(data).and_then(|(_, read)| {
+            let context = Context::of(request.main())?;
+            // SAFETY: the context lives in the pool of the main request, and readers change nothing.
+            read(request, unsafe { context.as_ref() })
+        });
+        value.set_valid(1);
+        value.set_no_cacheable(0);
+        value.set_escape(0);
+        match text {
+            Some(text) => {
+                value.set_not_found(0);
+                value.set_len(u32::try_from(text.len).unwrap_or(0));
+                value.data = text.data;
+            }
+            None => value.set_not_found(1),
+        }
+        OK
+    })
+}
+
+fn jwt(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
+    match context.outcome {
+        Some(Outcome::Active { jwt, .. }) if context.reason.is_none() => Some(jwt.bare()),
+        _ => None,
+    }
+}
+
+fn cache_status(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
+    Some(string_over(context.cache_status.as_str().as_bytes())).filter(|status| status.len != 0)
+}
+
+fn error(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
+    context.reason.map(|reason| string_over(reason.slug().as_bytes()))
+}
+
+fn fingerprint(request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
+    // SAFETY: the token is in the request's memory.
+    let token = unsafe { bytes_of(&context.token) };
+    if token.is_empty() {
+        return None;
+    }
+    request.pool().string(&key::fingerprint(token))
+}
+
+fn introspection_time(request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
+    let took = context.took?;
+    let mut text = Stack::<24>::default();
+    write!(text, "{}.{:03}", took / 1000, took % 1000).ok()?;
+    request.pool().string(text.written())
+}
+
+/// Text on the stack.
+struct Stack<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Stack<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+}
+
+impl<const N: usize> Stack<N> {
+    fn written(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> Write for Stack<N> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

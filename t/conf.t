@@ -1,0 +1,228 @@
+#!/usr/bin/perl
+
+# Configurations that nginx -t refuses, with file, line and a text that helps; and some that it accepts.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::PhantomToken;
+
+my $on = 'phantom_token on; phantom_token_introspection_endpoint /introspect;';
+
+# What stands in a location, and what is said of it.
+my @location = (
+    # No open door.
+    ['phantom_token on;', qr/phantom_token_introspection_endpoint/],
+    ['phantom_token on token=$cookie_a;', qr/phantom_token_introspection_endpoint/],
+
+    ['phantom_token maybe;', qr/"phantom_token".*maybe/],
+    ['phantom_token;', qr/invalid number of arguments in "phantom_token"/],
+    ['phantom_token on off on;', qr/invalid number of arguments in "phantom_token"/],
+    ['phantom_token on token=;', qr/"phantom_token".*token=/],
+    ['phantom_token on token=cookie_a;', qr/"phantom_token".*token=/],
+    ['phantom_token on toke=$cookie_a;', qr/"phantom_token".*toke=/],
+    ['phantom_token on token=$no_such_variable;', qr/unknown "no_such_variable" variable/],
+
+    ['phantom_token_introspection_endpoint;', qr/invalid number of arguments/],
+    ['phantom_token_introspection_endpoint "";', qr/phantom_token_introspection_endpoint/],
+    ['phantom_token_introspection_endpoint /a$no_such_variable;', qr/unknown "no_such_variable" variable/],
+    ['phantom_token_introspection_endpoint https://as.example/introspect;', qr/phantom_token_introspection_endpoint.*location/],
+    ['phantom_token_introspection_endpoint @named;', qr/phantom_token_introspection_endpoint.*named/],
+
+    ['phantom_token_introspection_parameter resource;', qr/invalid number of arguments/],
+    ['phantom_token_introspection_parameter token x;', qr/"token"/],
+    ['phantom_token_introspection_parameter "" x;', qr/phantom_token_introspection_parameter.*empty/],
+    ['phantom_token_introspection_parameter a $no_such_variable;', qr/unknown "no_such_variable" variable/],
+
+    ['phantom_token_client_credential gateway;', qr/invalid number of arguments/],
+    ['phantom_token_client_credential "" hidden-secret;', qr/phantom_token_client_credential.*empty/],
+    ['phantom_token_client_credential gateway file=missing;', qr/missing.*No such file/],
+    ['phantom_token_client_credential gateway file=;', qr/phantom_token_client_credential/],
+    ['phantom_token_client_credential gateway file=empty;', qr{/empty"}],
+    ['phantom_token_client_credential gateway file=directory;', qr{/directory"}],
+    ['phantom_token_client_credential gateway file=large;', qr{/large"}],
+
+    ['phantom_token_accept "";', qr/phantom_token_accept/],
+    ["phantom_token_accept \"application/jwt\r\nX-Injected: 1\";", qr/phantom_token_accept/],
+    ['phantom_token_jwt_member;', qr/invalid number of arguments/],
+    ['phantom_token_jwt_member "";', qr/phantom_token_jwt_member.*empty/],
+
+    ['phantom_token_header "";', qr/phantom_token_header/],
+    ['phantom_token_header "a b";', qr/phantom_token_header.*a b/],
+    ['phantom_token_header "a:";', qr/phantom_token_header/],
+    ['phantom_token_header Host;', qr/phantom_token_header.*Host/],
+    ['phantom_token_header Content-Length;', qr/phantom_token_header.*Content-Length/],
+
+    ["$on phantom_token_realm \"a\nb\";", qr/realm/],
+    ["$on phantom_token_scopes \"a\tb\";", qr/scope/],
+    ["$on phantom_token_scopes 'a\"b';", qr/scope/],
+    ["$on phantom_token_scope 'a\\\\b';", qr/scope/],
+
+    ['phantom_token_binding required;', qr/required/],
+    ['phantom_token_binding maybe;', qr/maybe/],
+    ['phantom_token_max_response much;', qr/phantom_token_max_response/],
+    ['phantom_token_max_response -1;', qr/phantom_token_max_response/],
+
+    ['phantom_token_cache nowhere;', qr/nowhere/],
+    ["$on phantom_token_cache nowhere;", qr/nowhere/],
+    ['phantom_token_cache;', qr/invalid number of arguments/],
+    ['phantom_token_cache other;', qr/other/],
+    ['phantom_token_cache_key $no_such_variable;', qr/unknown "no_such_variable" variable/],
+    ['phantom_token_cache_max_ttl soon;', qr/phantom_token_cache_max_ttl/],
+    ['phantom_token_cache_max_ttl -1;', qr/phantom_token_cache_max_ttl/],
+    ['phantom_token_cache_max_ttl 99999999999999999999d;', qr/phantom_token_cache_max_ttl/],
+    ['phantom_token_cache_default_ttl soon;', qr/phantom_token_cache_default_ttl/],
+    ['phantom_token_cache_negative_ttl soon;', qr/phantom_token_cache_negative_ttl/],
+    ['phantom_token_cache_control maybe;', qr/maybe/],
+    ['phantom_token_cache_zone inner:1m;', qr/"phantom_token_cache_zone" directive is not allowed here/],
+
+    # What does not exist yet is not silently accepted.
+    ['phantom_token_no_such_directive on;', qr/unknown directive "phantom_token_no_such_directive"/],
+);
+
+# Given twice.
+my @duplicates = (
+    'phantom_token off', 'phantom_token_introspection_endpoint /a', 'phantom_token_client_credential a hidden-secret',
+    'phantom_token_accept a/b', 'phantom_token_jwt_member a', 'phantom_token_header X-A', 'phantom_token_realm a',
+    'phantom_token_binding off', 'phantom_token_max_response 1k', 'phantom_token_cache off',
+    'phantom_token_cache_key a', 'phantom_token_cache_max_ttl 1m', 'phantom_token_cache_default_ttl 1m',
+    'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey',
+);
+
+# What stands in http.
+my @http = (
+    ['phantom_token_cache_zone;', qr/invalid number of arguments/],
+    ['phantom_token_cache_zone name;', qr/phantom_token_cache_zone|zone/],
+    ['phantom_token_cache_zone name:;', qr/zone/],
+    ['phantom_token_cache_zone :1m;', qr/zone/],
+    ['phantom_token_cache_zone name:much;', qr/zone/],
+    ['phantom_token_cache_zone name:0;', qr/zone/],
+    ['phantom_token_cache_zone name:1k;', qr/zone/],
+    ['phantom_token_cache_zone one:1m;', qr/one/],
+    ['phantom_token_cache_zone other:1m;', qr/other/],
+    ['phantom_token_cache_zone off:1m;', qr/off/],
+);
+
+# Accepted, in a location.
+my @accepted = (
+    $on,
+    'phantom_token off;',
+    'phantom_token_introspection_endpoint introspect; phantom_token on;',
+    'phantom_token_introspection_endpoint /introspect/$host; phantom_token on token=$cookie_a;',
+    "$on phantom_token_client_credential gateway file=secret;",
+    "$on phantom_token_client_credential gateway file=%%TESTDIR%%/secret;",
+    "$on phantom_token_introspection_parameter a b; phantom_token_introspection_parameter a \$host;",
+    "$on phantom_token_scope read; phantom_token_scope write;",
+    "$on phantom_token_realm 'my \"realm\"'; phantom_token_scopes 'read write';",
+    "$on phantom_token_cache off;",
+    "$on phantom_token_cache one; phantom_token_cache_key \$host;",
+    "$on phantom_token_cache_max_ttl 1d; phantom_token_cache_default_ttl 0; phantom_token_cache_negative_ttl 500ms;",
+    "$on phantom_token_cache_control ignore; phantom_token_binding optional;",
+);
+
+my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @accepted + 9);
+
+mkdir $t->testdir() . '/directory';
+$t->write_file('empty', '');
+$t->write_file('large', 'x' x 100_000);
+$t->write_file('secret', "hidden-secret\n");
+
+sub conf {
+    my ($http, $location) = @_;
+    return <<"CONF";
+%%TEST_GLOBALS%%
+events {}
+http {
+    %%TEST_GLOBALS_HTTP%%
+    limit_req_zone \$binary_remote_addr zone=other:1m rate=1r/s;
+    phantom_token_cache_zone one:1m;
+    phantom_token_cache_zone two:1m;
+    phantom_token_cache two;
+    $http
+    server {
+        listen 127.0.0.1:8080;
+        location / {
+            $location
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+}
+CONF
+}
+
+# The text of the error, which names file and line: the first or the last that the fault stands on.
+sub refused {
+    my ($conf, $fault, $pattern) = @_;
+
+    my $error = $t->conf_fails($conf) // 'accepted';
+    my $name = $fault =~ s/[^ -~]/?/gr;
+    like($error, $pattern, "$name: text");
+
+    my @before = split /\n/, $t->read_file('conf_test.conf') =~ s/\Q$fault\E.*//sr, -1;
+    my ($first, $last) = (scalar @before, @before + ($fault =~ tr/\n//));
+    my ($line) = $error =~ m{ in \Q${\$t->testdir()}\E/conf_test\.conf:(\d+)$};
+    ok(defined $line && ($line == $first || $line == $last), "$name: file and line") or diag($error);
+
+    $t->secrets('hidden-secret');
+    return $error;
+}
+
+my @errors;
+push @errors, refused(conf('', $_->[0]), $_->[0], $_->[1]) for @location;
+push @errors, refused(conf('', "$_; $_;"), "$_; $_;", qr/"\w+" (?:directive )?is duplicate/) for @duplicates;
+push @errors, refused(conf($_->[0], ''), $_->[0], $_->[1]) for @http;
+
+unlike(join("\n", @errors), qr/hidden-secret/, 'no secret is in an error');
+
+for my $location (@accepted) {
+    is($t->conf_fails(conf('', $location)), undef, "$location accepted");
+}
+
+# On, from further out.
+
+my $text = "phantom_token on;\n    phantom_token_introspection_endpoint /introspect;";
+is($t->conf_fails(conf($text, '')), undef, 'on and endpoint in http');
+is($t->conf_fails(conf('phantom_token on;', 'phantom_token off;') =~ s/internal;/phantom_token off;/r), undef,
+    'on in http, off in each location');
+
+my $error = $t->conf_fails(conf('phantom_token on;', ''));
+like($error, qr/phantom_token_introspection_endpoint.*conf_test\.conf:\d+$/, 'on in http, no endpoint where it counts');
+
+is($t->conf_fails(conf('phantom_token on;', 'phantom_token_introspection_endpoint /introspect;')), undef,
+    'on in http, endpoint in the location; the internal one inherits and is excepted');
+
+$text = "phantom_token on; phantom_token_introspection_endpoint /introspect; } location \@named {";
+is($t->conf_fails(conf('', $text)), undef, 'a named location without on');
+is($t->conf_fails(conf('phantom_token on;', $text)), undef, 'a named location that inherits on is excepted');
+
+# Written for the C module.
+
+is($t->conf_fails(conf('', <<'C')), undef, 'the configuration of the C module');
+phantom_token on;
+            phantom_token_introspection_endpoint curity;
+            phantom_token_realm "api";
+            phantom_token_scopes "scope_a scope_b";
+            proxy_pass http://127.0.0.1:8082/x;
+        }
+        location curity {
+            proxy_pass_request_headers off;
+            proxy_set_header Accept "application/jwt";
+            proxy_set_header Content-Type "application/x-www-form-urlencoded";
+            proxy_set_header Authorization "Basic Y2xpZW50OmhpZGRlbg==";
+            proxy_pass http://127.0.0.1:8081;
+        }
+        location /second {
+C
+
+# The default zone is there for whoever names none, and can be named.
+
+my $default = conf('', $on) =~ s/^ *phantom_token_cache.*\n//gmr;
+is($t->conf_fails($default), undef, 'no zone is named');
