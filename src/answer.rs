@@ -93,10 +93,14 @@ pub(crate) unsafe extern "C" fn arrived(
             // NGINX finalises a second time what failed on the first.
             return OK;
         }
+        let overflowed = overflowed(question, rc);
         // SAFETY: the subrequest is live.
-        if rc == AGAIN || unsafe { (*question.as_ptr()).buffered() } != 0 {
+        if !overflowed && (rc == AGAIN || unsafe { (*question.as_ptr()).buffered() } != 0) {
             // A file is still being read (proxy_cache with aio).
             return rc;
+        }
+        if overflowed {
+            forgive(question);
         }
         context.asking = false;
         let parent = question.main();
@@ -108,6 +112,10 @@ pub(crate) unsafe extern "C" fn arrived(
         let outcome = guard(Outcome::refused(Reason::Internal), || conclude(question, context, rc));
         context.outcome = Some(outcome);
         context.stage = Stage::Answered;
+        context.trouble_logged = matches!(
+            outcome,
+            Outcome::Refused { reason, .. } if !reason.is_clients()
+        );
         if let Some(flight) = NonNull::new(context.flight) {
             context.flight = ptr::null_mut();
             // SAFETY: a flight that the context has is in the table.
@@ -125,6 +133,30 @@ pub(crate) unsafe extern "C" fn arrived(
         // Whatever it was, the client's request decides about its response, not the question.
         OK
     })
+}
+
+/// Whether the answer did not fit into the capturing buffer.
+fn overflowed(question: Request<'_>, rc: ngx_int_t) -> bool {
+    // SAFETY: the subrequest is live, and its upstream, if there is one, with it.
+    unsafe {
+        let Some(upstream) = (*question.as_ptr()).upstream.as_ref() else { return false };
+        rc == ERROR || upstream.pipe.as_ref().is_some_and(|pipe| pipe.downstream_error() != 0)
+    }
+}
+
+/// Takes back what NGINX concludes from an overflow. It marks the connection of the client as broken
+/// when any output filter fails; here the output was the question's, and the client is owed a response.
+fn forgive(question: Request<'_>) {
+    // SAFETY: the subrequest and its connection are live.
+    unsafe {
+        #[cfg(ngx_feature = "http_v2")]
+        if (*question.as_ptr()).stream.as_ref().is_some_and(|stream| stream.out_closed() != 0) {
+            // The client has reset the stream: broken indeed.
+            return;
+        }
+        (*question.as_ptr()).set_buffered(0);
+        (*question.connection()).set_error(0);
+    }
 }
 
 /// Hands the outcome to a request that waits for it, in memory of its own.
@@ -210,7 +242,7 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, jwt: &[u8]) {
         log!(
             NGX_LOG_WARN,
             question.log(),
-            "a JWT of {} bytes is too large for the phantom token cache zone: make the zone larger",
+            "phantom_token: a JWT of {} bytes is too large for the cache zone: make the zone larger",
             jwt.len()
         );
     }
@@ -388,7 +420,7 @@ fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble:
     log!(
         NGX_LOG_ERR,
         question.log(),
-        "phantom token introspection failed: {}: {trouble}, location \"{}\", endpoint \"{}\", \
+        "phantom_token: {}, {trouble}, location \"{}\", endpoint \"{}\", \
          upstream {}, status {status}, fingerprint {}",
         trouble.reason().slug(),
         Shown(question.main().location_name()),

@@ -71,7 +71,7 @@ pub(crate) fn parse(value: &[u8]) -> Result<(&[u8], usize), ZoneError> {
     let mut size = crate::pool::string_over(size.get(1..).unwrap_or_default());
     // SAFETY: ngx_parse_size reads `len` bytes.
     let size = usize::try_from(unsafe { ngx_parse_size(&raw mut size) }).map_err(|_| invalid())?;
-    if name.is_empty() || size == 0 {
+    if name.is_empty() || name == b"off" || size == 0 {
         return Err(invalid());
     }
     Ok((name, size))
@@ -126,7 +126,7 @@ unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) 
                 log!(
                     NGX_LOG_EMERG,
                     shm_zone.shm.log,
-                    "phantom token zone \"{}\": {error}",
+                    "phantom_token: zone \"{}\": {error}",
                     Shown(zone.name())
                 );
                 ERROR

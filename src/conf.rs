@@ -401,6 +401,7 @@ impl LocationConf {
 
     /// Everything that is made of several directives; and their contradictions.
     fn conclude(&mut self, cf: &mut ngx_conf_t) -> Result<(), MergeFault> {
+        self.zone = if self.cache == 1 { self.find_zone(cf)? } else { ptr::null() };
         if !self.is_on() {
             return Ok(());
         }
@@ -457,8 +458,6 @@ impl LocationConf {
             variable_index(cf, pool, b"authorization").ok_or_else(|| no_memory(at))?,
             variable_index(cf, pool, header).ok_or_else(|| no_memory(at))?,
         ];
-
-        self.zone = if self.cache == 1 { self.find_zone(cf)? } else { ptr::null() };
         Ok(())
     }
 
@@ -470,6 +469,7 @@ impl LocationConf {
         if name.is_empty() {
             return match zones {
                 [zone] => Ok(*zone),
+                _ if !self.is_on() => Ok(ptr::null()),
                 _ => Err(MergeFault {
                     text: "several \"phantom_token_cache_zone\" are declared: name the one to use \
                            with \"phantom_token_cache\" for the \"phantom_token on\""

@@ -156,6 +156,8 @@ pub(crate) struct Context {
     pub(crate) asking: bool,
     /// The question that this request asks, null if none. Lives in this request's pool.
     pub(crate) flight: *mut Flight,
+    /// Why there is no verdict was logged when the answer arrived.
+    pub(crate) trouble_logged: bool,
     /// The end of the request is watched.
     pub(crate) watched: bool,
     /// This request's place among those who wait, null if it never waited.
@@ -188,6 +190,7 @@ impl Context {
                 took: None,
                 asking: false,
                 flight: ptr::null_mut(),
+                trouble_logged: false,
                 watched: false,
                 waiter: ptr::null_mut(),
             });

@@ -78,7 +78,7 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 21] = [
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
         NGX_CONF_TAKE1,
-        ngx_http_set_complex_value_slot,
+        set_endpoint,
         offset_of!(LocationConf, endpoint),
     ),
     directive(
@@ -186,6 +186,11 @@ enum Fault {
          such as \"X-Access-Token\""
     )]
     ReservedHeader(String),
+    #[error(
+        "needs the URI of an internal location, such as \"/introspect\", whose \"proxy_pass\" names \
+         the server; it cannot be \"{0}\""
+    )]
+    Endpoint(String),
     #[error("cannot set the form field \"token\": it is the token itself")]
     ReservedParameter,
     #[error(
@@ -332,6 +337,28 @@ fn array<T>(pool: Pool<'_>, place: &mut *mut ngx_array_t) -> Result<*mut ngx_arr
         *place = unsafe { ngx_array_create(pool.as_ptr(), 4, size_of::<T>()) };
     }
     if place.is_null() { Err(Fault::NoMemory) } else { Ok(*place) }
+}
+
+/// `phantom_token_introspection_endpoint uri`
+unsafe extern "C" fn set_endpoint(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    let checked = set(cf, conf, |_cf, _pool, args, _conf| {
+        // A subrequest is made to a URI: not to another server, and not to a named location.
+        let uri = text(args.first());
+        let is_url = uri.windows(3).any(|three| three == b"://");
+        if uri.is_empty() || uri.starts_with(b"@") || is_url {
+            return Err(Fault::Endpoint(shown(uri)));
+        }
+        Ok(())
+    });
+    if !checked.is_null() {
+        return checked;
+    }
+    // SAFETY: NGINX's own setter, called as NGINX would.
+    unsafe { ngx_http_set_complex_value_slot(cf, command, conf) }
 }
 
 /// `phantom_token_cache_zone name:size`

@@ -60,18 +60,21 @@ fn varying_part(
     fixed: RealmKey,
 ) -> Option<RealmKey> {
     let failed = Cell::new(false);
+    let evaluate = |value| {
+        // SAFETY: the values were compiled for this configuration.
+        unsafe { request.evaluate(value) }.unwrap_or_else(|| {
+            failed.set(true);
+            &[]
+        })
+    };
+    // An empty addition is none: the parts before it are as many in every key of this realm.
+    let cache_key = iter::once(location.cache_key)
+        .filter(|value| !value.is_null())
+        .map(evaluate)
+        .filter(|value| !value.is_empty());
     let parameters =
         location.parameters().iter().map(|parameter| (&raw const parameter.value).cast_mut());
-    let values = iter::once(location.endpoint)
-        .chain(parameters)
-        .chain(iter::once(location.cache_key).filter(|value| !value.is_null()))
-        .map(|value| {
-            // SAFETY: the values were compiled for this configuration.
-            unsafe { request.evaluate(value) }.unwrap_or_else(|| {
-                failed.set(true);
-                &[]
-            })
-        });
+    let values = iter::once(location.endpoint).chain(parameters).map(evaluate).chain(cache_key);
     let key = fixed.and(values);
     if failed.get() { None } else { Some(key) }
 }

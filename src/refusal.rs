@@ -41,15 +41,17 @@ pub(crate) fn refuse(
     context.reason = Some(reason);
     // SAFETY: the token is in the request's memory.
     let token = unsafe { bytes_of(&context.token) };
-    log!(
-        NGX_LOG_INFO,
-        request.log(),
-        "phantom token refused: {}, location \"{}\", status {}, fingerprint {}",
-        reason.slug(),
-        Shown(request.location_name()),
-        reason.status(),
-        Fingerprint(token)
-    );
+    if !core::mem::take(&mut context.trouble_logged) {
+        log!(
+            NGX_LOG_INFO,
+            request.log(),
+            "phantom_token: {}, request refused with {}, location \"{}\", fingerprint {}",
+            reason.slug(),
+            reason.status(),
+            Shown(request.location_name()),
+            Fingerprint(token)
+        );
+    }
 
     if upstream::strip(request, location).is_none() {
         return ERROR;

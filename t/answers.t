@@ -158,6 +158,8 @@ for my $location ('/small', '/unbuffered', '/http_1_1') {
 
 # Too large.
 
+my $exact = jwt(size => 2_048);
+
 for my $location ('/limited', '/unbuffered_limited') {
     accepted("just small enough at $location", $as->jwt_answer($jwt), $jwt, $location);
     refused("too large, Content-Length, at $location", $as->jwt_answer($large), 'server_bad_answer', $location);
@@ -166,7 +168,7 @@ for my $location ('/limited', '/unbuffered_limited') {
     refused("too large, close-delimited, at $location", $as->jwt_answer($large, close => 1), 'server_bad_answer',
         $location);
     refused("one byte too large at $location", $as->jwt_answer(jwt(size => 2_049)), 'server_bad_answer', $location);
-    accepted("exactly as large at $location", $as->jwt_answer(my $exact = jwt(size => 2_048)), $exact, $location);
+    accepted("exactly as large at $location", $as->jwt_answer($exact), $exact, $location);
     refused("endless at $location", $as->jwt_answer('', endless => 1), 'server_bad_answer', $location);
 }
 

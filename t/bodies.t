@@ -17,7 +17,7 @@ use Test::PhantomToken;
 
 my @smuggled = ("GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n", 'x' x 300_000);
 
-my $t = Test::Nginx->new()->has(qw(http proxy map))->plan(12 * @smuggled + 36);
+my $t = Test::Nginx->new()->has(qw(http proxy map))->plan(12 * @smuggled + 37);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%

@@ -15,7 +15,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(78);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(98);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%

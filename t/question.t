@@ -15,7 +15,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy map))->plan(57);
+my $t = Test::Nginx->new()->has(qw(http proxy map))->plan(54);
 
 my $secret = 'p%ss:w/+rd &=';
 my $file_secret = 'an other secret';

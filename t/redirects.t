@@ -13,7 +13,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy rewrite mirror ssi))->plan(58);
+my $t = Test::Nginx->new()->has(qw(http proxy rewrite mirror ssi))->plan(62);
 
 mkdir $t->testdir() . '/dir';
 $t->write_file('dir/page.html', 'a page');
@@ -126,7 +126,7 @@ http {
             proxy_pass http://127.0.0.1:8082;
         }
         location = /mirror { internal; phantom_token off; proxy_pass http://127.0.0.1:8082/mirror; }
-        location /included { ssi on; }
+        location /included { ssi on; default_type text/html; }
         location = /ssi_api { phantom_token off; proxy_pass http://127.0.0.1:8082; }
 
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }

@@ -146,12 +146,12 @@ my @cases = (
     ['half an answer in time', $as->jwt_answer(jwt(), hold_after => 200), 5 . '0[24]', 'server_\w+', undef,
         '/timeout'],
 
-    ['no such endpoint', undef, 502, 'server_refused_us', undef, '/missing'],
-    ['an endpoint that refuses', undef, 502, 'server_refused_us', undef, '/denied'],
+    ['no such endpoint', undef, 500, 'internal', undef, '/missing'],
+    ['an endpoint that refuses by itself', undef, 500, 'internal', undef, '/denied'],
     ['an endpoint that knows no token', undef, 401, 'inactive', undef, '/returned'],
 );
 
-$t->plan(8 * @cases + 8);
+$t->plan(8 * @cases + 9);
 $t->run();
 
 for my $case (@cases) {

@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(40);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%

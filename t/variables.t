@@ -15,7 +15,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy map rewrite))->plan(41);
+my $t = Test::Nginx->new()->has(qw(http proxy map rewrite))->plan(40);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%

@@ -64,7 +64,8 @@ impl<'a> Demo<'a> {
         let asked = self.questions()?;
         let (exchange, received) =
             self.accepted(CACHED, token, "MISS").context("the first call")?;
-        ensure!(self.questions()? == asked + 1, "the gateway did not ask exactly once");
+        let questions = self.questions()?;
+        ensure!(questions == asked + 1, "the gateway did not ask exactly once");
 
         writeln!(self.out, "   What the client sent")?;
         writeln!(self.out, "     GET {CACHED} HTTP/1.1")?;
@@ -79,15 +80,16 @@ impl<'a> Demo<'a> {
         )?;
         self.members("header", &authorization.token.header)?;
         self.members("claims", &authorization.token.claims)?;
-        self.outcome(&exchange, "the gateway asked the authorization server once")
+        self.outcome(&exchange, &asked_so_far(questions))
     }
 
     pub(super) fn second_call(&mut self, token: &str) -> anyhow::Result<()> {
         self.title("3. It calls again: HIT, from the cache in shared memory")?;
         let asked = self.questions()?;
         let (exchange, _) = self.accepted(CACHED, token, "HIT").context("the second call")?;
-        ensure!(self.questions()? == asked, "the gateway asked although it knew the token");
-        self.outcome(&exchange, "the authorization server was not asked again")
+        let questions = self.questions()?;
+        ensure!(questions == asked, "the gateway asked although it knew the token");
+        self.outcome(&exchange, &asked_so_far(questions))
     }
 
     pub(super) fn bad_credentials(&mut self) -> anyhow::Result<()> {
@@ -206,6 +208,10 @@ fn refused(exchange: &Exchange, presented: bool) -> anyhow::Result<()> {
     let silent = !challenge.contains("error=");
     ensure!(if presented { invalid } else { silent }, "the challenge is {challenge:?}");
     Ok(())
+}
+
+fn asked_so_far(questions: u64) -> String {
+    format!("questions to the authorization server so far: {questions}")
 }
 
 /// The first characters of a token: enough to recognise it, useless to whoever reads along.

@@ -152,6 +152,7 @@ sub _read {
     return $self->_drop($connection) unless $n;
 
     $connection->{parser}->feed($bytes);
+    return $self->_drop($connection) unless $connection->{upgraded} || $connection->{parser}->is_http();
     return $self->_serve($connection);
 }
 

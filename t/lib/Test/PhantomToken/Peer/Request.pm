@@ -16,6 +16,12 @@ sub feed {
     return;
 }
 
+# False where this cannot become a request: a TLS handshake, for instance.
+sub is_http {
+    my ($self) = @_;
+    return $self->{buffer} =~ /^(?:[A-Z]|\z)/;
+}
+
 # The bytes behind the last complete request.
 sub rest {
     my ($self) = @_;

@@ -1,0 +1,82 @@
+//! What holds of every verdict's life, whatever the location's rules are.
+
+use phantom_token_core::freshness::{CLOCK_TOLERANCE, Control, Freshness};
+use phantom_token_core::record::{CacheDirectives, Record, State};
+use proptest::prelude::*;
+
+/// Times that meet each other, and the ends of the range.
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0..2_000_000_i64, 1 => any::<i64>(), 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
+}
+
+fn rules() -> impl Strategy<Value = Freshness> {
+    let control = prop_oneof![Just(Control::Lower), Just(Control::Obey), Just(Control::Ignore)];
+    (time(), time(), time(), control).prop_map(|(max_ttl, default_ttl, negative_ttl, control)| {
+        Freshness { max_ttl, default_ttl, negative_ttl, control }
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let state = prop_oneof![3 => Just(State::Active), 1 => Just(State::Inactive)];
+    let max_age = prop::option::of(prop_oneof![Just(0), 0..2_000_u32, any::<u32>()]);
+    let directives = (max_age, any::<bool>())
+        .prop_map(|(max_age, uncacheable)| CacheDirectives { max_age, uncacheable });
+    (state, time(), prop::option::of(time()), directives, any::<bool>()).prop_map(
+        |(state, confirmed, expires, directives, bound)| {
+            let expires = expires.filter(|_| state == State::Active);
+            Record { state, confirmed, expires, directives, bound }
+        },
+    )
+}
+
+proptest! {
+    // A failure prints its minimal input; no file is left behind.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn never_past_exp_nor_past_the_ttl(rules in rules(), record in record(), now in time()) {
+        if rules.is_fresh(&record, now) {
+            prop_assert!(!record.is_expired(now));
+            let ttl = if record.state == State::Active { rules.max_ttl } else { rules.negative_ttl };
+            prop_assert!(i128::from(now) < i128::from(record.confirmed) + i128::from(ttl));
+            prop_assert!(i128::from(now) >= i128::from(record.confirmed) - i128::from(CLOCK_TOLERANCE));
+        }
+    }
+
+    #[test]
+    fn one_instant_ends_it(rules in rules(), record in record()) {
+        if let Some(until) = rules.fresh_until(&record) {
+            prop_assert!(until > record.confirmed);
+            prop_assert!(rules.is_fresh(&record, until - 1));
+            prop_assert!(!rules.is_fresh(&record, until));
+        } else {
+            prop_assert!(!rules.is_fresh(&record, record.confirmed));
+        }
+    }
+
+    /// `None`, never fresh, is less than any time.
+    #[test]
+    fn where_exp_is_known_cache_control_only_shortens(rules in rules(), record in record()) {
+        let under = |control| Freshness { control, ..rules }.fresh_until(&record);
+        if record.expires.is_some() || record.state == State::Inactive {
+            prop_assert!(under(Control::Obey) <= under(Control::Lower));
+            prop_assert!(under(Control::Lower) <= under(Control::Ignore));
+        }
+    }
+
+    #[test]
+    fn without_exp_lower_and_obey_are_one(rules in rules(), record in record()) {
+        let record = Record { expires: None, ..record };
+        let under = |control| Freshness { control, ..rules }.fresh_until(&record);
+        prop_assert_eq!(under(Control::Lower), under(Control::Obey));
+        let silent = Record { directives: CacheDirectives::default(), ..record };
+        let silently = Freshness { control: Control::Lower, ..rules }.fresh_until(&silent);
+        prop_assert_eq!(under(Control::Ignore), silently);
+    }
+
+    #[test]
+    fn a_longer_ttl_is_never_shorter(rules in rules(), record in record(), more in 0..i64::MAX) {
+        let longer = Freshness { max_ttl: rules.max_ttl.saturating_add(more), ..rules };
+        prop_assert!(rules.fresh_until(&record) <= longer.fresh_until(&record));
+    }
+}
