@@ -3,7 +3,7 @@
 //! This crate is the edge: it turns NGINX's structures into the types of `phantom-token-core`, which
 //! decides, and back. One request's way through it is told in `access`, top to bottom.
 //!
-//! Imports run one way, in the order of the list below: a file may use those above it.
+//! Imports run one way, without circles: ARCHITECTURE.md draws the layers.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,

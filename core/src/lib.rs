@@ -4,7 +4,7 @@
 //! all of it is tested in milliseconds. The crate at the top of the workspace is the edge that turns
 //! NGINX's structures into these types and back.
 //!
-//! Imports run one way, in the order of the list below: a module may use those above it.
+//! Imports run one way, without circles: ARCHITECTURE.md draws the layers.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
