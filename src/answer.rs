@@ -109,7 +109,13 @@ pub(crate) unsafe extern "C" fn arrived(
             return rc;
         }
 
+        // What NGINX's upstream module says it does ends with it: "while sending to client" would
+        // mislead.
+        // SAFETY: the log of a live connection is writable, and the text static.
+        unsafe { (*question.log()).action = c"introspecting a token".as_ptr().cast_mut() };
         let outcome = guard(Outcome::refused(Reason::Internal), || conclude(question, context, rc));
+        // SAFETY: as above.
+        unsafe { (*question.log()).action = ptr::null_mut() };
         context.outcome = Some(outcome);
         context.stage = Stage::Answered;
         context.trouble_logged = matches!(

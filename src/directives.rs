@@ -13,7 +13,7 @@ use nginx_sys::{
     ngx_http_complex_value_t, ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_string;
-use phantom_token_core::form;
+use phantom_token_core::{answer, form};
 use thiserror::Error;
 
 use crate::cache_zone;
@@ -173,6 +173,8 @@ enum Fault {
     Switch(String),
     #[error("has an invalid \"token=\": it names one variable, as in \"token=$cookie_session\"")]
     TokenSource,
+    #[error("has too many names: at most {max} are searched for", max = answer::MAX_MEMBERS)]
+    TooManyMembers,
     #[error("has an empty argument")]
     Empty,
     #[error(
@@ -563,6 +565,9 @@ unsafe extern "C" fn set_members(
     set(cf, conf, |_cf, pool, args, conf| {
         if !conf.members.is_null() {
             return Err(Fault::Duplicate);
+        }
+        if args.len() > answer::MAX_MEMBERS {
+            return Err(Fault::TooManyMembers);
         }
         let members = array::<&[u8]>(pool, &mut conf.members)?;
         for arg in args {

@@ -132,13 +132,18 @@ for my $location ('/', '/small', '/unbuffered', '/http_1_1') {
     }
 }
 
+accepted('20 kB, chunked, single-byte segments', $as->jwt_answer($large, chunked => 500, segment => 1), $large,
+    '/small');
+
 for my $location ('/small', '/unbuffered', '/http_1_1') {
     accepted("20 kB, chunked at $location", $as->jwt_answer($large, chunked => 1), $large, $location);
     accepted("20 kB, chunks of 7 bytes at $location", $as->jwt_answer($large, chunked => 7), $large, $location);
-    accepted("20 kB, chunked, single-byte segments at $location",
-        $as->jwt_answer($large, chunked => 500, segment => 1), $large, $location);
-    accepted("20 kB, single-byte segments at $location", $as->jwt_answer($large, segment => 1), $large, $location);
-    accepted("single bytes, close-delimited at $location", $as->jwt_answer($jwt, segment => 1, close => 1), $jwt,
+    accepted("20 kB, chunked, in segments at $location",
+        $as->jwt_answer($large, chunked => 500, segment => 7), $large, $location);
+    accepted("single-byte segments at $location", $as->jwt_answer($jwt, segment => 1), $jwt, $location);
+    accepted("single-byte segments, chunked at $location", $as->jwt_answer($jwt, chunked => 1, segment => 1), $jwt,
+        $location);
+    accepted("single-byte segments, close-delimited at $location", $as->jwt_answer($jwt, segment => 1, close => 1), $jwt,
         $location);
 
     # Never cut.

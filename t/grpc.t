@@ -15,9 +15,9 @@ use Test::PhantomToken;
 
 my $t = Test::Nginx->new()->has(qw(http proxy grpc http_v2))->plan(9);
 
-my ($listen, $h2) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
+my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
-$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$h2/gr);
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
 %%TEST_GLOBALS%%
 daemon off;
 events {}

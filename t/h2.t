@@ -11,16 +11,14 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
-use Test::Nginx::HTTP2 qw(h2_abort h2_available h2_requests h2_start);
+use Test::Nginx::HTTP2;
 use Test::PhantomToken;
 
-plan(skip_all => 'no curl with HTTP/2') unless h2_available();
+my $t = Test::Nginx->new()->has(qw(http proxy http_v2))->plan(40);
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v2))->plan(35);
+my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
-my ($listen, $h2) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
-
-$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$h2/gr);
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
 %%TEST_GLOBALS%%
 daemon off;
 worker_processes 1;
@@ -30,7 +28,6 @@ http {
 
     phantom_token on;
     phantom_token_introspection_endpoint /introspect;
-    add_header Cache-Status $phantom_token_cache_status always;
 
     server {
         listen 127.0.0.1:8080%%LISTEN%%;
@@ -38,12 +35,6 @@ http {
 
         location / { proxy_pass http://127.0.0.1:8082; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
-    }
-
-    server {
-        listen 127.0.0.1:8084;
-
-        location / { phantom_token off; return 204; }
     }
 }
 CONF
@@ -58,80 +49,124 @@ $as->script($token, $as->jwt_answer($jwt));
 
 # Miss and hit on one connection.
 
-my @results = h2_requests(map { { uri => "/$_", @authorization } } 1, 2);
-is($results[0]{response}->status(), 200, 'miss');
-is($results[0]{response}->header('Cache-Status'), 'MISS', 'miss: status');
-is($api->authorization($results[0]{response}), "Bearer $jwt", 'miss: the JWT upstream');
-is($results[1]{response}->header('Cache-Status'), 'HIT', 'hit: status');
-is($api->authorization($results[1]{response}), "Bearer $jwt", 'hit: the JWT upstream');
-ok($results[1]{reused}, 'on one connection');
+my $h2 = Test::Nginx::HTTP2->new();
+
+for my $state (qw(miss hit)) {
+    my $response = $h2->call('GET', "/$state", @authorization);
+    is($response->status(), 200, $state);
+    is($api->authorization($response), "Bearer $jwt", "$state: the JWT upstream");
+}
+
+is($as->questions($token), 1, 'one question');
+is($h2->call('HEAD', '/', @authorization)->status(), 200, 'HEAD');
+is($h2->call('HEAD', '/')->status(), 401, 'HEAD, refused');
 
 # Refused with a body, next request on the same connection.
 
 for my $size (1, 100, 70_000, 300_000) {
-    @results = h2_requests(
-        { method => 'POST', uri => '/refused', body => 'x' x $size },
-        { uri => '/next', @authorization },
-    );
-    is($results[0]{response}->status(), 401, "refused with a body of $size");
-    is($results[0]{response}->header('WWW-Authenticate'), 'Bearer realm="api"', "challenge, body of $size");
-    like($results[1]{response}->body(), qr{^GET /next$}m, "the next request, body of $size");
+    for my $fresh (undef, token()) {
+        my $name = (defined $fresh ? 'inactive' : 'no token') . ", body of $size";
+        my @headers = defined $fresh ? (headers => [Authorization => "Bearer $fresh"]) : ();
+
+        my $refused = $h2->request('POST', '/refused', @headers, body => 'x' x $size);
+        my $next = $h2->request('GET', '/next', @authorization);
+        is($h2->response($refused)->status(), 401, "$name: refused");
+        like($h2->response($next)->body(), qr{^GET /next$}m, "$name: the next request");
+    }
 }
 
+# Refused before the body has come.
+
+my $stream = $h2->request('POST', '/refused', open => 1);
+is($h2->response($stream)->status(), 401, 'refused at once');
+$h2->data($stream, 'x' x 1_000, 1);
+like($h2->call('GET', '/next', @authorization)->body(), qr{^GET /next$}m, 'refused at once: the next request');
 is($api->count('/refused'), 0, 'nothing refused went upstream');
-
-# Refused after a question.
-
-@results = h2_requests(
-    { method => 'POST', uri => '/refused', body => 'x' x 100_000, headers => [Authorization => 'Bearer ' . token()] },
-    { uri => '/next', @authorization },
-);
-is($results[0]{response}->status(), 401, 'refused after a question');
-like($results[1]{response}->body(), qr{^GET /next$}m, 'refused after a question: the next request');
 
 # Passed on.
 
 for my $state (qw(miss hit)) {
     my $fresh = $state eq 'miss' ? token() : $token;
     $as->script($fresh, $as->jwt_answer($jwt));
-    @results = h2_requests({ method => 'POST', uri => '/', body => 'x' x 200_000,
-        headers => [Authorization => "Bearer $fresh"] });
-    like($results[0]{response}->body(), qr/^body 200000 /m, "a body passed on, $state");
-    is($api->authorization($results[0]{response}), "Bearer $jwt", "a body passed on, $state: the JWT upstream");
+    my $response = $h2->call('POST', '/', headers => [Authorization => "Bearer $fresh"], body => 'x' x 200_000);
+    like($response->body(), qr/^body 200000 /m, "a body passed on, $state");
+    is($api->authorization($response), "Bearer $jwt", "a body passed on, $state: the JWT upstream");
 }
 
-@results = h2_requests({ method => 'HEAD', uri => '/', @authorization }, { method => 'HEAD', uri => '/' });
-is($results[0]{response}->status(), 200, 'HEAD');
-is($results[1]{response}->status(), 401, 'HEAD, refused');
-
-# Streams of one connection share a question; the client goes away, another one gets the answer.
+# Passed on, while the question is open.
 
 my $held = token();
 $as->script($held, $as->jwt_answer($jwt, hold => 1));
-my $client = h2_start(10, { uri => '/aborted', headers => [Authorization => "Bearer $held"] });
+$stream = $h2->request('POST', '/', headers => [Authorization => "Bearer $held"], body => 'abc', open => 1);
 $as->wait_for_question($held, 1);
-
-h2_abort($client);
-http_request('GET', '/', port => 8084) for 1 .. 2;
+$h2->data($stream, 'def', 0)->ping();
 $as->release($held);
+$h2->data($stream, 'ghi', 1);
+like($h2->response($stream)->body(), qr/^body 9 /m, 'a body in pieces');
 
-@results = h2_requests({ uri => '/', headers => [Authorization => "Bearer $held"] });
-is($results[0]{response}->status(), 200, 'after the client has gone: served');
-is($api->authorization($results[0]{response}), "Bearer $jwt", 'after the client has gone: the JWT upstream');
-is($as->questions($held), 1, 'after the client has gone: one question');
+# Streams of one connection share a question.
+
+sub streams {
+    my ($connection, $count, $bearer) = @_;
+    my @streams = map { $connection->request('GET', '/', headers => [Authorization => "Bearer $bearer"]) } 1 .. $count;
+    $as->wait_for_question($bearer, 1);
+    $connection->ping();
+    return @streams;
+}
+
+$held = token();
+$as->script($held, $as->jwt_answer($jwt, hold => 1));
+my @streams = streams($h2, 20, $held);
+$as->release($held);
+is(scalar(grep { $api->authorization($h2->response($_)) eq "Bearer $jwt" } @streams), 20, 'all streams get the JWT');
+is($as->questions($held), 1, 'and share one question');
+
+# The stream whose request asks is cancelled.
+
+$held = token();
+$as->script($held, $as->jwt_answer($jwt, hold => 1));
+@streams = streams($h2, 5, $held);
+$h2->reset(shift @streams)->ping();
+$as->release($held);
+is(scalar(grep { $api->authorization($h2->response($_)) eq "Bearer $jwt" } @streams), 4,
+    'a stream is cancelled, the others get the JWT');
+is($as->questions($held), 1, 'a stream is cancelled: one question');
+
+# All of them are.
+
+$held = token();
+$as->script($held, $as->jwt_answer($jwt, hold => 1), $as->jwt_answer($jwt));
+$h2->reset($_) for streams($h2, 5, $held);
+$h2->ping();
+$as->release($held);
+is($h2->call('GET', '/', headers => [Authorization => "Bearer $held"])->status(), 200, 'all streams are cancelled');
+$h2->close();
+
+# The connection is lost.
+
+$held = token();
+$as->script($held, $as->jwt_answer($jwt, hold => 1));
+my $other = Test::Nginx::HTTP2->new();
+my ($waiting) = streams($other, 1, $held);
+my $lost = Test::Nginx::HTTP2->new();
+streams($lost, 5, $held);
+$lost->abort();
+$other->ping();
+$as->release($held);
+is($api->authorization($other->response($waiting)), "Bearer $jwt", 'another connection is lost: JWT');
+is($as->questions($held), 1, 'another connection is lost: one question');
 
 # Again and again: nothing is left behind.
 
 for (1 .. 20) {
     my $fresh = token();
     $as->script($fresh, $as->jwt_answer($jwt, hold => 1));
-    $client = h2_start(3, { uri => '/aborted', headers => [Authorization => "Bearer $fresh"] });
-    $as->wait_for_question($fresh, 1);
-    h2_abort($client);
+    my $gone = Test::Nginx::HTTP2->new();
+    streams($gone, 3, $fresh);
+    $gone->abort();
     $as->release($fresh);
 }
 
-@results = h2_requests({ uri => '/', @authorization });
-is($results[0]{response}->status(), 200, 'after many such clients');
-is(scalar($t->workers()), 1, 'the worker lives');
-is($t->read_file('error.log') =~ /exited on signal/, '', 'and always did');
+is($other->call('GET', '/', @authorization)->status(), 200, 'after many such clients');
+$other->close();
+is(scalar(() = $t->read_file('error.log') =~ /start worker process \d+/g), 1, 'the worker lives');

@@ -13,7 +13,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy rewrite mirror ssi))->plan(62);
+my $t = Test::Nginx->new()->has(qw(http proxy rewrite mirror ssi))->plan(70);
 
 mkdir $t->testdir() . '/dir';
 $t->write_file('dir/page.html', 'a page');
@@ -27,12 +27,13 @@ http {
     %%TEST_GLOBALS_HTTP%%
 
     phantom_token on;
-    phantom_token_introspection_endpoint /introspect;
     add_header Slug $phantom_token_error always;
     add_header Cache-Status $phantom_token_cache_status always;
 
     server {
         listen 127.0.0.1:8080;
+
+        phantom_token_introspection_endpoint /introspect;
 
         location /api { proxy_pass http://127.0.0.1:8082; }
 
@@ -137,10 +138,14 @@ http {
     server {
         listen 127.0.0.1:8084;
 
-        phantom_token off;
-        location / { try_files /nothing @named; }
-        location @named { phantom_token on; proxy_pass http://127.0.0.1:8082; }
-        location = /introspect { internal; return 204; }
+        location / { phantom_token off; try_files /nothing @named; }
+        location /translated {
+            phantom_token_introspection_endpoint /introspect;
+            error_page 502 = @named;
+            proxy_pass http://127.0.0.1:8099;
+        }
+        location @named { proxy_pass http://127.0.0.1:8082; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
     }
 }
 CONF
@@ -245,4 +250,11 @@ unlike($api->last_request('/ssi_api')->{head}, qr/\Q$token/, 'SSI: not the token
 # A named location that inherits `on` where no endpoint is: no verdict, no request.
 
 $before = $api->count();
-is(call('/x', $token, port => 8084)->status(), 500, 'on, but no endpoint');
+$response = call('/', $token, port => 8084);
+is($response->status(), 500, 'on, but no endpoint');
+is($response->header('Slug'), 'internal', 'on, but no endpoint: slug');
+is($api->count(), $before, 'on, but no endpoint: not upstream');
+
+$response = call('/translated', $token, port => 8084);
+is($response->status(), 200, 'with the verdict of the location before');
+is($api->authorization($response), "Bearer $jwt", 'with the verdict of the location before: its JWT');

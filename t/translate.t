@@ -67,6 +67,7 @@ http {
             proxy_pass http://127.0.0.1:8082;
         }
 
+        location introspect { internal; proxy_pass http://127.0.0.1:8081/bare; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
         location /introspect/ { internal; proxy_pass http://127.0.0.1:8081; }
     }
@@ -169,7 +170,7 @@ is(join(',', $api->header($api->last_request(), 'X-Opaque')), $jwt, 'the JWT tak
 # The endpoint.
 
 call('/bare', my $bare = token());
-is($as->last_request($bare)->{uri}, '/introspect', 'a bare name');
+is($as->last_request($bare)->{uri}, '/bare', 'a bare name is the location of that name');
 
 $response = call('/variable?tenant=one', $token);
 is($response->header('Cache-Status'), 'MISS', 'another endpoint, another verdict');

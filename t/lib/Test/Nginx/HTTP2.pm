@@ -1,121 +1,219 @@
 package Test::Nginx::HTTP2;
 
-# An HTTP/2 client: curl, without TLS and without an upgrade.
+# An HTTP/2 client connection (RFC 9113) without TLS, as far as tests need it: request headers are sent as
+# literals, of a response's headers only the status is read.
 
 use strict;
 use warnings;
 
-use Exporter qw(import);
-use File::Temp qw(tempdir);
-use POSIX ();
+use Carp qw(croak);
 
 use Test::Nginx::Connection;
-use Test::Nginx::Ports qw(port);
 use Test::Nginx::Response;
 
-our @EXPORT_OK = qw(h2_available h2_requests h2_start h2_abort);
+# Frame types, flags, settings.
+my ($DATA, $HEADERS, $RST_STREAM, $SETTINGS, $PING, $GOAWAY, $WINDOW_UPDATE) = (0, 1, 3, 4, 6, 7, 8);
+my ($END_STREAM, $ACK, $END_HEADERS, $PADDED, $PRIORITY) = (0x1, 0x1, 0x4, 0x8, 0x20);
+my ($INITIAL_WINDOW_SIZE, $CANCEL) = (4, 8);
 
-my @CURL = qw(curl --silent --http2-prior-knowledge --max-time 10);
+# The largest window, and the largest payload that every peer takes.
+my ($LARGEST_WINDOW, $LARGEST_PAYLOAD) = (2**31 - 1, 16_384);
 
-sub h2_available {
-    my $version = `curl --version 2>/dev/null`;
-    return $version =~ /^Features:.*\bHTTP2\b/m;
+# The indexed values of :status in HPACK's static table (RFC 7541 appendix A).
+my %INDEXED_STATUS = (8 => 200, 9 => 204, 10 => 206, 11 => 304, 12 => 400, 13 => 404, 14 => 500);
+
+sub new {
+    my ($class, %args) = @_;
+
+    my $self = bless {
+        connection => Test::Nginx::Connection->new(%args), next_stream => 1, window => 65_535,
+        initial_window => 65_535, streams => {},
+    }, $class;
+
+    $self->{connection}->send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    $self->_send($SETTINGS, 0, 0, pack 'nN', $INITIAL_WINDOW_SIZE, $LARGEST_WINDOW);
+    $self->_send($WINDOW_UPDATE, 0, 0, pack 'N', $LARGEST_WINDOW - 65_535);
+    return $self;
 }
 
-# h2_requests({ method, uri, headers => [...], body, port }, ...): one request after the other, on one connection
-# if the server leaves it open. Each result: { response => Test::Nginx::Response, reused => boolean }.
-sub h2_requests {
-    my (@requests) = @_;
+# Sends a request and returns its stream: request(POST => '/', headers => [...], body => bytes, open => 1 if more
+# of the body is to come with data()).
+sub request {
+    my ($self, $method, $uri, %args) = @_;
 
-    my $directory = tempdir(CLEANUP => 1);
-    my @arguments;
+    my @headers = (':method' => $method, ':scheme' => 'http', ':path' => $uri,
+        ':authority' => $args{host} // 'localhost', @{ $args{headers} // [] });
+    my $block = '';
 
-    for my $i (0 .. $#requests) {
-        push @arguments, '--next' if $i;
-        push @arguments, @CURL[1 .. $#CURL], _arguments($requests[$i], "$directory/$i"),
-            '--dump-header', "$directory/$i.head", '--output', "$directory/$i.body",
-            '--write-out', '%{num_connects}\n';
+    while (my ($name, $value) = splice @headers, 0, 2) {
+        $block .= "\0" . _string(lc $name) . _string($value);
     }
 
-    open my $output, '-|', $CURL[0], @arguments or die "cannot run curl: $!";
-    chomp(my @connects = <$output>);
-    close $output;
+    my $stream = $self->{next_stream};
+    $self->{next_stream} += 2;
+    $self->{streams}{$stream} = { id => $stream, window => $self->{initial_window}, body => '' };
 
-    return map {
-        {
-            response => _response("$directory/$_"),
-            reused => defined $connects[$_] && $connects[$_] eq '0',
+    my $ends = !defined $args{body} && !$args{open};
+    $self->_send($HEADERS, $END_HEADERS | ($ends ? $END_STREAM : 0), $stream, $block);
+    $self->data($stream, $args{body}, !$args{open}) if defined $args{body};
+    return $stream;
+}
+
+# Sends a part of a body, as far as the server lets us; stops where the stream has ended meanwhile.
+sub data {
+    my ($self, $number, $bytes, $last) = @_;
+
+    my $stream = $self->{streams}{$number};
+
+    until ($stream->{ended}) {
+        my ($room) = sort { $a <=> $b } $LARGEST_PAYLOAD, $self->{window}, $stream->{window}, length $bytes;
+
+        if ($room == 0 && length $bytes) {
+            $self->_receive() or last;
+            next;
         }
-    } 0 .. $#requests;
-}
 
-# So many requests at once as streams of one connection. Returns a handle for h2_abort().
-sub h2_start {
-    my ($count, $request) = @_;
-
-    my $pid = fork() // die "cannot fork: $!";
-
-    if ($pid == 0) {
-        open STDOUT, '>', '/dev/null';
-        exec @CURL, '--parallel', _arguments($request, undef, $count) or POSIX::_exit(127);
+        my $payload = substr $bytes, 0, $room, '';
+        $_ -= $room for $self->{window}, $stream->{window};
+        $self->_send($DATA, $last && $bytes eq '' ? $END_STREAM : 0, $number, $payload);
+        last if $bytes eq '';
     }
 
-    return $pid;
+    return $self;
 }
 
-# Ends the client at once, with all its streams.
-sub h2_abort {
-    my ($pid) = @_;
-    kill KILL => $pid;
-    waitpid $pid, 0;
+# Cancels a stream.
+sub reset {
+    my ($self, $stream) = @_;
+    $self->_send($RST_STREAM, 0, $stream, pack 'N', $CANCEL);
+    return $self;
+}
+
+# The response on a stream, when it has ended: Test::Nginx::Response without headers.
+sub response {
+    my ($self, $number) = @_;
+
+    my $stream = $self->{streams}{$number};
+
+    while (!$stream->{ended}) {
+        $self->_receive() or last;
+    }
+
+    return Test::Nginx::Response->new(
+        head => 'HTTP/1.1 ' . ($stream->{status} // '000'), body => $stream->{body},
+        complete => $stream->{ended} && !$stream->{reset},
+    );
+}
+
+# Request and response.
+sub call {
+    my ($self, @request) = @_;
+    return $self->response($self->request(@request));
+}
+
+# Returns when the server has taken up all frames sent before.
+sub ping {
+    my ($self) = @_;
+
+    $self->{pinged} = 0;
+    $self->_send($PING, 0, 0, 'whatever');
+
+    while (!$self->{pinged}) {
+        $self->_receive() or croak 'the connection ended';
+    }
+
+    return $self;
+}
+
+sub close { return $_[0]{connection}->close() }
+sub abort { return $_[0]{connection}->abort() }
+
+# A string literal of HPACK (RFC 7541 section 5.2), without Huffman code.
+sub _string {
+    my ($text) = @_;
+
+    my $length = length $text;
+    return chr($length) . $text if $length < 127;
+
+    my $prefix = chr 127;
+    $length -= 127;
+
+    while ($length >= 128) {
+        $prefix .= chr($length % 128 + 128);
+        $length = int($length / 128);
+    }
+
+    return $prefix . chr($length) . $text;
+}
+
+sub _send {
+    my ($self, $type, $flags, $stream, $payload) = @_;
+    my $length = substr pack('N', length $payload), 1;
+    $self->{connection}->send($length . pack('CCN', $type, $flags, $stream) . $payload);
     return;
 }
 
-sub _arguments {
-    my ($request, $name, $count) = @_;
+# Takes up one frame; false at the end of the connection.
+sub _receive {
+    my ($self) = @_;
 
-    my @arguments = ('--request', $request->{method} // 'GET');
-    @arguments = ('--head') if ($request->{method} // '') eq 'HEAD';
+    my $header = $self->{connection}->read_bytes(9);
+    return 0 if length $header < 9;
 
-    my @headers = @{ $request->{headers} // [] };
-    while (my ($header, $value) = splice @headers, 0, 2) {
-        push @arguments, '--header', "$header: $value";
+    my ($length, $type, $flags, $number) = (unpack('N', "\0" . substr $header, 0, 3), unpack 'x3 C C N', $header);
+    my $payload = $self->{connection}->read_bytes($length);
+    my $stream = $self->{streams}{$number} // {};
+
+    if ($type == $HEADERS) {
+        croak 'padding and priorities are not read' if $flags & ($PADDED | $PRIORITY);
+        $stream->{status} //= _status($payload);
+    } elsif ($type == $DATA) {
+        croak 'padding is not read' if $flags & $PADDED;
+        $stream->{body} .= $payload;
+    } elsif ($type == $SETTINGS) {
+        $self->_settings($payload) unless $flags & $ACK;
+    } elsif ($type == $WINDOW_UPDATE) {
+        ($number ? $stream->{window} : $self->{window}) += unpack 'N', $payload;
+    } elsif ($type == $PING) {
+        $self->{pinged} = 1;
+    } elsif ($type == $RST_STREAM) {
+        $stream->{reset} = !$stream->{ended};
+        $stream->{ended} = 1;
+    } elsif ($type == $GOAWAY) {
+        my $error = unpack 'x4 N', $payload;
+        croak "GOAWAY, error $error" if $error;
     }
 
-    if (defined $request->{body}) {
-        _write("$name.request", $request->{body});
-        push @arguments, '--data-binary', "\@$name.request";
+    $stream->{ended} = 1 if ($type == $HEADERS || $type == $DATA) && $flags & $END_STREAM;
+    return 1;
+}
+
+sub _settings {
+    my ($self, $payload) = @_;
+
+    my %settings = map { unpack 'nN', $_ } unpack '(a6)*', $payload;
+
+    if (defined(my $window = $settings{$INITIAL_WINDOW_SIZE})) {
+        my $more = $window - $self->{initial_window};
+        $self->{initial_window} = $window;
+        $_->{window} += $more for values %{ $self->{streams} };
     }
 
-    my $url = 'http://127.0.0.1:' . port($request->{port} // 8080) . $request->{uri};
-    return (@arguments, ($url) x ($count // 1));
-}
-
-sub _response {
-    my ($name) = @_;
-
-    my ($head, $body) = map { _read("$name.$_") } qw(head body);
-    push @Test::Nginx::Connection::received, $head . $body;
-
-    # The last head is that of the final response.
-    $head = (split /\r\n\r\n/, $head)[-1] // '';
-    $head =~ s{^HTTP/2 }{HTTP/1.1 };
-    return Test::Nginx::Response->new(head => $head, body => $body, complete => 1);
-}
-
-sub _write {
-    my ($path, $content) = @_;
-    open my $file, '>:raw', $path or die "cannot write $path: $!";
-    print {$file} $content;
-    close $file;
+    $self->_send($SETTINGS, $ACK, 0, '');
     return;
 }
 
-sub _read {
-    my ($path) = @_;
-    open my $file, '<:raw', $path or return '';
-    local $/;
-    return scalar <$file> // '';
+# :status is the first field of a response.
+sub _status {
+    my ($block) = @_;
+
+    # Updates of the dynamic table's size may stand before it.
+    $block =~ s/^[\x20-\x3f]+//;
+
+    my $first = ord $block;
+    return $INDEXED_STATUS{ $first & 0x7f } if $first & 0x80;
+    return $1 if $block =~ /^[\x08-\x0e\x48-\x4e]\x03(\d{3})/;
+    croak 'cannot read the status';
 }
 
 1;

@@ -31,7 +31,14 @@ sub default {
 sub authorization {
     my ($self, $response) = @_;
 
-    my $number = $response ? $response->header('API-Request') : undef;
+    my $number;
+
+    if ($response) {
+        $number = $response->header('API-Request');
+        ($number) = $response->body() =~ /^request (\d+)$/m unless defined $number;
+        return undef unless defined $number;
+    }
+
     my @requests = $self->requests();
     my $request = defined $number ? $requests[$number - 1] : $requests[-1];
     return $request ? scalar $self->header($request, 'Authorization') : undef;
