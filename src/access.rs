@@ -62,8 +62,12 @@ fn decide(request: Request<'_>, context: &mut Context) -> ngx_int_t {
     let outcome = |reason| Outcome::refused(reason);
 
     if location.endpoint.is_null() {
-        // An internal or named location that inherited `on` without one.
-        return apply(request, context, outcome(Reason::Internal));
+        // An internal or named location that inherited `on` without one: the verdict of the location
+        // before counts, or none.
+        let known = context
+            .outcome
+            .filter(|known| context.reason.is_none() && matches!(known, Outcome::Active { .. }));
+        return apply(request, context, known.unwrap_or(outcome(Reason::Internal)));
     }
     let token = match presented(request, context, location) {
         Ok(token) => token,

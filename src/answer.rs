@@ -288,7 +288,8 @@ fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8]), Trouble
         return Ok((status(sent), &[]));
     }
     // SAFETY: a proxied request that was buffered has a pipe.
-    match completeness(upstream, unsafe { upstream.pipe.as_ref() }, is_cached(question), rc) {
+    let pipe = unsafe { upstream.pipe.as_ref() };
+    match completeness(upstream, pipe, (is_cached(question), broke_off(question)), rc) {
         Completeness::Complete => {
             let body = captured(question);
             // SAFETY: the subrequest is live.
@@ -322,9 +323,12 @@ enum Completeness {
 fn completeness(
     upstream: &ngx_http_upstream_t,
     pipe: Option<&ngx_event_pipe_t>,
-    cached: bool,
+    (cached, broke_off): (bool, bool),
     rc: ngx_int_t,
 ) -> Completeness {
+    if rc == OK && broke_off {
+        return if timed_out(upstream) { Completeness::TimedOut } else { Completeness::Cut };
+    }
     if cached && rc == OK {
         return Completeness::Complete;
     }
@@ -342,9 +346,6 @@ fn completeness(
     if pipe.upstream_done() != 0 || (pipe.upstream_eof() != 0 && pipe.length == -1) {
         return Completeness::Complete;
     }
-    if pipe.upstream_error() != 0 && pipe.upstream_eof() == 0 && timed_out(upstream) {
-        return Completeness::TimedOut;
-    }
     Completeness::Cut
 }
 
@@ -358,6 +359,12 @@ fn timed_out(upstream: &ngx_http_upstream_t) -> bool {
         };
         state.response_time >= conf.read_timeout
     }
+}
+
+/// Whether NGINX ended the answer before its end; see `question::ask`.
+fn broke_off(question: Request<'_>) -> bool {
+    // SAFETY: the subrequest is live.
+    unsafe { (*question.as_ptr()).keepalive() == 0 }
 }
 
 /// Whether the answer came from a proxy_cache.

@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use nginx_sys::{ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t};
+use nginx_sys::{
+    ngx_http_handler_pt, ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t,
+};
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::{Record, UnixMillis};
@@ -156,6 +158,8 @@ pub(crate) struct Context {
     pub(crate) asking: bool,
     /// The question that this request asks, null if none. Lives in this request's pool.
     pub(crate) flight: *mut Flight,
+    /// What answers in the introspection location: `proxy_pass`, as a rule.
+    pub(crate) content_handler: ngx_http_handler_pt,
     /// Why there is no verdict was logged when the answer arrived.
     pub(crate) trouble_logged: bool,
     /// The end of the request is watched.
@@ -190,6 +194,7 @@ impl Context {
                 took: None,
                 asking: false,
                 flight: ptr::null_mut(),
+                content_handler: None,
                 trouble_logged: false,
                 watched: false,
                 waiter: ptr::null_mut(),

@@ -15,7 +15,7 @@ use crate::code::{ERROR, OK};
 use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::pool::bytes_of;
-use crate::{access, directives, slot, unverdicted, variables};
+use crate::{access, directives, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -87,7 +87,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             (nginx_sys::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize, Some(access::handler)),
             (
                 nginx_sys::ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize,
-                Some(unverdicted::handler),
+                Some(precontent::handler),
             ),
         ];
         for (phase, handler) in handlers {

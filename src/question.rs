@@ -8,7 +8,8 @@ use nginx_sys::{
     NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY, ngx_buf_t,
     ngx_chain_t, ngx_http_cleanup_add, ngx_http_core_main_conf_t, ngx_http_core_module,
     ngx_http_headers_in_t, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
-    ngx_http_subrequest, ngx_list_init, ngx_table_elt_t, ngx_variable_value_t,
+    ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_table_elt_t,
+    ngx_variable_value_t,
 };
 use phantom_token_core::form::{self, FormWriter};
 use phantom_token_core::key::TokenKey;
@@ -46,6 +47,7 @@ pub(crate) fn ask_or_wait(
     } else {
         send(request, context, token).ok_or(Reason::Internal)?;
         context.asking = true;
+        context.content_handler = None;
         // After the subrequest is made: whoever finds the flight may rely on its answer.
         let flight = flight::start(request.pool(), key);
         context.flight = flight.map_or(ptr::null_mut(), NonNull::as_ptr);
@@ -146,6 +148,68 @@ fn send(request: Request<'_>, context: &mut Context, token: &[u8]) -> Option<()>
         Request::from_ptr(question).set_slot(ptr::from_mut(context).cast());
     }
     Some(())
+}
+
+/// Puts [`ask`] before the handler that answers in the introspection location. Called when NGINX has
+/// decided about the location, and before its content phase.
+pub(crate) fn watch_content(question: Request<'_>) {
+    // SAFETY: the slot of a question holds the context of its parent, see `send`.
+    unsafe {
+        let context = question.slot().cast::<Context>();
+        let handler = (*question.as_ptr()).content_handler;
+        if handler.is_some() && (*context).content_handler.is_none() {
+            (*context).content_handler = handler;
+            (*question.as_ptr()).content_handler = Some(ask);
+        }
+    }
+}
+
+/// Has the location ask its server, and sees to it that the answer is captured whole and nowhere else.
+unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
+    guard(nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
+        // SAFETY: NGINX runs the content handler of a live request, whose slot holds the context of its
+        // parent. What the location's own handler makes of the request is as NGINX's modules leave it.
+        unsafe {
+            let context = Request::from_ptr(question).slot().cast::<Context>();
+            let Some(handler) = (*context).content_handler else {
+                return nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+            };
+            // NGINX clears this, which means nothing for a subrequest, when an answer breaks off; it
+            // leaves no other trace of that in all cases.
+            (*question).set_keepalive(1);
+            let rc = handler(question);
+            capture_at_once(question);
+            rc
+        }
+    })
+}
+
+/// Has the answer copied as it comes. NGINX would buffer it first, as for a client that is slow, and
+/// write what exceeds the location's buffers to disk: a background subrequest counts as such.
+///
+/// # Safety
+/// `question` is a live subrequest whose content handler has run.
+unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
+    // SAFETY: the caller says so. The configuration of a location is shared by all requests; this one
+    // gets a copy of its own. Both live as long as the request.
+    unsafe {
+        let Some(upstream) = (*question).upstream.as_mut() else { return };
+        #[cfg(ngx_feature = "http_cache")]
+        if !(*question).cache.is_null() {
+            // The operator has it written to disk (proxy_cache), and that needs the buffering.
+            return;
+        }
+        let Some(conf) = upstream.conf.as_ref() else { return };
+        let Some(own) = Request::from_ptr(question).pool().zeroed::<ngx_http_upstream_conf_t>()
+        else {
+            return;
+        };
+        own.as_ptr().copy_from_nonoverlapping(conf, 1);
+        // Nor by the server's word, X-Accel-Buffering.
+        (*own.as_ptr()).set_change_buffering(0);
+        upstream.conf = own.as_ptr();
+        upstream.set_buffering(0);
+    }
 }
 
 /// Ends a subrequest that lacks what it needs.

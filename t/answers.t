@@ -143,7 +143,8 @@ for my $location ('/small', '/unbuffered', '/http_1_1') {
     accepted("single-byte segments at $location", $as->jwt_answer($jwt, segment => 1), $jwt, $location);
     accepted("single-byte segments, chunked at $location", $as->jwt_answer($jwt, chunked => 1, segment => 1), $jwt,
         $location);
-    accepted("single-byte segments, close-delimited at $location", $as->jwt_answer($jwt, segment => 1, close => 1), $jwt,
+    accepted("single-byte segments, close-delimited at $location",
+        $as->jwt_answer($jwt, segment => 1, close => 1), $jwt,
         $location);
 
     # Never cut.

@@ -101,7 +101,8 @@ is($api->count('/refused'), 0, 'nothing refused went upstream');
 my $late = token();
 $as->script($late, $as->inactive_answer(hold => 1));
 my $connection = http_connection();
-$connection->send("POST /refused HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer $late\r\nContent-Length: 20\r\n\r\n");
+$connection->send("POST /refused HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer $late\r\n"
+    . "Content-Length: 20\r\n\r\n");
 $as->wait_for_question($late, 1);
 $connection->send('x' x 10);
 $as->release($late);

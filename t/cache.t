@@ -90,6 +90,12 @@ sub timeless {
     return $as->jwt_answer(jwt(claims => { exp => undef }), %fields);
 }
 
+# JSON with the one exp in a member and the other in the JWT.
+sub json {
+    my ($member, $claim) = @_;
+    return $as->json_answer({ active => JSON::PP::true, exp => $member, jwt => jwt(claims => { exp => $claim }) });
+}
+
 sub cache_control { return (headers => [map { ('Cache-Control' => $_) } @_]) }
 
 sub is_asked { return $_[0]->header('Cache-Status') eq 'MISS' }
@@ -102,7 +108,7 @@ my $token = scripted($as->jwt_answer(jwt()));
 calls('exp', '/', $token, $miss, $hit, $hit);
 is($as->questions($token), 1, 'exp: one question');
 
-$token = scripted($as->json_answer({ active => JSON::PP::true, exp => time + 300, jwt => jwt(claims => { exp => undef }) }));
+$token = scripted(json(time + 300, undef));
 calls('exp in JSON', '/', $token, $miss, $hit);
 
 # Inactive.
@@ -142,14 +148,17 @@ is($as->questions($token), 1, 'exp passes: one question');
 # Of several exp the earliest counts.
 
 for my $exps ([time + 300, time - 1], [time - 1, time + 300]) {
-    my ($json, $jwt) = @$exps;
-    $token = scripted($as->json_answer({ active => JSON::PP::true, exp => $json, jwt => jwt(claims => { exp => $jwt }) }));
+    $token = scripted(json(@$exps));
     calls('the earliest exp', '/', $token, [401, 'MISS', 'expired'], [401, 'EXPIRED', 'expired']);
 }
 
 # Dates as servers write them.
 
-my $dates = sub { $as->json_answer('{"active":true,"jwt":"' . jwt(claims => { exp => undef }) . '","exp":' . $_[0] . '}') };
+my $dates = sub {
+    my ($exp) = @_;
+    my $jwt = jwt(claims => { exp => undef });
+    return $as->json_answer(qq({"active":true,"jwt":"$jwt","exp":$exp}));
+};
 calls("exp $_", '/', scripted($dates->($_)), [401, 'MISS', 'expired']) for qw(0 -1 1 1.5 1e3 "1000");
 calls("exp $_", '/', scripted($dates->($_)), $miss, $hit)
     for (time + 300) . '.75', '"' . (time + 300) . '"', '1e300', '99999999999999999999';
@@ -178,7 +187,8 @@ calls('null is no exp', '/', scripted($dates->('null')), $miss, $miss);
 
 # Cache-Control: lower.
 
-calls('lower, no-store beside exp', '/', scripted($as->jwt_answer(jwt(), cache_control('no-store, max-age=0'))), $miss, $hit);
+$token = scripted($as->jwt_answer(jwt(), cache_control('no-store, max-age=0')));
+calls('lower, no-store beside exp', '/', $token, $miss, $hit);
 calls('lower, no-store without exp', '/default_ttl', scripted(timeless(cache_control('no-store'))), $miss, $miss);
 calls('lower, max-age without exp', '/', scripted(timeless(cache_control('max-age=60'))), $miss, $hit);
 calls('lower, max-age=0 without exp', '/default_ttl', scripted(timeless(cache_control('max-age=0'))), $miss, $miss);
@@ -195,7 +205,8 @@ calls('ignore, the same verdict', '/ignore', $token, $hit);
 calls('obey, no-store beside exp', '/obey', scripted($as->jwt_answer(jwt(), cache_control('no-store'))), $miss, $miss);
 calls('obey, exp', '/obey', scripted($as->jwt_answer(jwt())), $miss, $hit);
 calls('ignore, no-store without exp', '/ignore', scripted(timeless(cache_control('no-store'))), $miss, $hit);
-calls('ignore, max-age without exp', '/ignore_no_default', scripted(timeless(cache_control('max-age=60'))), $miss, $miss);
+$token = scripted(timeless(cache_control('max-age=60')));
+calls('ignore, max-age without exp', '/ignore_no_default', $token, $miss, $miss);
 
 # No cache, another zone, another key.
 

@@ -30,7 +30,8 @@ my @location = (
 
     ['phantom_token_introspection_endpoint;', qr/invalid number of arguments/],
     ['phantom_token_introspection_endpoint "";', qr/phantom_token_introspection_endpoint/],
-    ['phantom_token_introspection_endpoint https://as.example/introspect;', qr/phantom_token_introspection_endpoint.*location/],
+    ['phantom_token_introspection_endpoint https://as.example/introspect;',
+        qr/phantom_token_introspection_endpoint.*location/],
     ['phantom_token_introspection_endpoint @named;', qr/phantom_token_introspection_endpoint.*named/],
 
     ['phantom_token_introspection_parameter resource;', qr/invalid number of arguments/],

@@ -23,8 +23,9 @@ my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(11 + 4 * @bad);
 my $locations = join '', map {
     "location /$_ { phantom_token_introspection_endpoint /introspect_$_; proxy_pass http://127.0.0.1:8082; }\n"
 } @bad;
+my $client = 'proxy_ssl_certificate client.crt; proxy_ssl_certificate_key client.key;';
 
-$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LOCATIONS%%/$locations/r);
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LOCATIONS%%/$locations/r =~ s/%%CLIENT%%/$client/gr);
 %%TEST_GLOBALS%%
 daemon off;
 events {}
@@ -43,38 +44,33 @@ http {
         proxy_ssl_name as.example;
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate ca.crt;
-        proxy_ssl_certificate client.crt;
-        proxy_ssl_certificate_key client.key;
         proxy_ssl_session_reuse off;
 
         location / { proxy_pass http://127.0.0.1:8082; }
         %%LOCATIONS%%
 
-        location = /introspect { internal; proxy_pass https://127.0.0.1:8443; }
+        location = /introspect { internal; %%CLIENT%% proxy_pass https://127.0.0.1:8443; }
         location = /introspect_wrong_ca {
             internal;
+            %%CLIENT%%
             proxy_ssl_trusted_certificate other_ca.crt;
             proxy_pass https://127.0.0.1:8443;
         }
         location = /introspect_wrong_name {
             internal;
+            %%CLIENT%%
             proxy_ssl_name other.example;
             proxy_pass https://127.0.0.1:8443;
         }
-        location = /introspect_expired { internal; proxy_pass https://127.0.0.1:8444; }
-        location = /introspect_no_client_certificate {
-            internal;
-            proxy_ssl_certificate "";
-            proxy_ssl_certificate_key "";
-            proxy_pass https://127.0.0.1:8443;
-        }
+        location = /introspect_expired { internal; %%CLIENT%% proxy_pass https://127.0.0.1:8444; }
+        location = /introspect_no_client_certificate { internal; proxy_pass https://127.0.0.1:8443; }
         location = /introspect_wrong_client_certificate {
             internal;
             proxy_ssl_certificate other_client.crt;
             proxy_ssl_certificate_key other_client.key;
             proxy_pass https://127.0.0.1:8443;
         }
-        location = /introspect_plain { internal; proxy_pass https://127.0.0.1:8081; }
+        location = /introspect_plain { internal; %%CLIENT%% proxy_pass https://127.0.0.1:8081; }
     }
 
     # The authorization server: TLS here, the rest behind it.

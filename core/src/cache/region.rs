@@ -76,6 +76,8 @@ struct Geometry {
     shards: usize,
     shard_len: usize,
     buckets: usize,
+    /// Where the units begin in a shard.
+    units_offset: usize,
     units: usize,
 }
 
@@ -86,11 +88,9 @@ impl Geometry {
         // The buckets take at most one byte per unit and less than one unit's length to round up.
         let units = shard_len.saturating_sub(SHARD_HEAD + UNIT) / (UNIT + 4 / UNITS_PER_BUCKET);
         let units = units.min(u32::MAX as usize - 1);
-        Self { shards, shard_len, buckets: (units / UNITS_PER_BUCKET).max(1), units }
-    }
-
-    fn units_offset(&self) -> usize {
-        SHARD_HEAD + (self.buckets * size_of::<u32>()).next_multiple_of(UNIT)
+        let buckets = (units / UNITS_PER_BUCKET).max(1);
+        let units_offset = SHARD_HEAD + (buckets * size_of::<u32>()).next_multiple_of(UNIT);
+        Self { shards, shard_len, buckets, units_offset, units }
     }
 }
 
@@ -209,7 +209,7 @@ impl Region {
                 &mut (*head).state,
                 std::slice::from_raw_parts_mut(base.add(SHARD_HEAD).cast(), geometry.buckets),
                 std::slice::from_raw_parts_mut(
-                    base.add(geometry.units_offset()).cast(),
+                    base.add(geometry.units_offset).cast(),
                     geometry.units,
                 ),
             )
@@ -279,7 +279,7 @@ mod tests {
             for len in [len, len + 1, len + len / 3 + 8] {
                 let geometry = Geometry::new(len);
                 assert!(geometry.shards.is_power_of_two() && geometry.shards <= MAX_SHARDS);
-                let end = geometry.units_offset() + geometry.units * UNIT;
+                let end = geometry.units_offset + geometry.units * UNIT;
                 assert!(end <= geometry.shard_len, "{len}");
                 assert!(HEADER + geometry.shards * geometry.shard_len <= len, "{len}");
                 // Nothing to speak of is lost to rounding.

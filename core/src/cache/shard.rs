@@ -70,9 +70,9 @@ impl<'a> Shard<'a> {
             State::Active if record.is_expired(now) => {
                 record.state = State::Expired;
                 self.expire(id)?;
-                return Ok(LookUp::Expired(record));
+                Ok(LookUp::Expired(record))
             }
-            _ if !rules.is_fresh(&record, now) => return Ok(LookUp::Miss),
+            _ if !rules.is_fresh(&record, now) => Ok(LookUp::Miss),
             State::Active => {
                 let len = head.jwt_len as usize;
                 if len / DATA >= self.locked.units.len() {
@@ -135,10 +135,6 @@ impl<'a> Shard<'a> {
 
     pub(super) fn buckets(&self) -> &[u32] {
         self.locked.buckets
-    }
-
-    pub(super) fn units(&self) -> &[Unit] {
-        self.locked.units
     }
 
     pub(super) fn total(&self) -> u32 {
@@ -222,33 +218,59 @@ impl<'a> Shard<'a> {
     }
 
     /// Copies the JWT of an entry to `out`, which has its length.
+    ///
+    /// The neighbours in the list are not needed before [`Shard::touch`]. They are asked for here because in
+    /// a large cache they come from far away, and meanwhile the copying goes on: a fifth of a hit's time.
     #[inline]
     fn copy_jwt(&self, id: u32, out: &mut [u8]) -> Result<(), Fault> {
         let head = self.head(id)?;
-        let mut pieces = out.chunks_mut(DATA);
-        for (&unit, piece) in head.near.iter().zip(pieces.by_ref()) {
-            self.copy_piece(id, unit, piece)?;
-        }
-        let mut next = head.index;
-        while pieces.len() > 0 {
-            let index = self.owned(id, next)?.index();
-            for (&unit, piece) in index.units.iter().zip(pieces.by_ref()) {
-                self.copy_piece(id, unit, piece)?;
+        for &neighbour in &[head.newer, head.older] {
+            if neighbour != NONE {
+                self.head(neighbour)?;
             }
-            next = index.next;
+        }
+        let (whole, rest) = out.as_chunks_mut::<DATA>();
+        for (&unit, piece) in head.near.iter().zip(whole.iter_mut()) {
+            *piece = self.owned(id, unit)?.data().bytes;
+        }
+        if let Some(&unit) = head.near.get(whole.len()) {
+            return self.copy_rest(id, unit, rest);
+        }
+        self.copy_far(id, head.index, whole, rest)
+    }
+
+    /// Copies the last piece of a JWT, which may be empty.
+    fn copy_rest(&self, id: u32, unit: u32, rest: &mut [u8]) -> Result<(), Fault> {
+        if !rest.is_empty() {
+            let bytes = &self.owned(id, unit)?.data().bytes;
+            rest.copy_from_slice(bytes.get(..rest.len()).ok_or(Fault)?);
         }
         Ok(())
     }
 
-    #[inline]
-    fn copy_piece(&self, id: u32, unit: u32, piece: &mut [u8]) -> Result<(), Fault> {
-        let bytes = &self.owned(id, unit)?.data().bytes;
-        // A whole piece has a length that the compiler knows: no call, no loop.
-        match <&mut [u8; DATA]>::try_from(&mut *piece) {
-            Ok(whole) => *whole = *bytes,
-            Err(_) => piece.copy_from_slice(bytes.get(..piece.len()).ok_or(Fault)?),
+    /// Copies what the index units name.
+    fn copy_far(
+        &self,
+        id: u32,
+        mut page: u32,
+        whole: &mut [[u8; DATA]],
+        rest: &mut [u8],
+    ) -> Result<(), Fault> {
+        let mut pieces = whole.iter_mut().skip(NEAR);
+        loop {
+            if pieces.len() == 0 && rest.is_empty() {
+                return Ok(());
+            }
+            let index = self.owned(id, page)?.index();
+            let copied = pieces.len();
+            for (&unit, piece) in index.units.iter().zip(pieces.by_ref()) {
+                *piece = self.owned(id, unit)?.data().bytes;
+            }
+            if let Some(&unit) = index.units.get(copied) {
+                return self.copy_rest(id, unit, rest);
+            }
+            page = index.next;
         }
-        Ok(())
     }
 
     fn list(&mut self, state: State) -> &mut List {
@@ -467,5 +489,40 @@ impl<'a> Shard<'a> {
         head.index = NONE;
         head.near = [NONE; NEAR];
         Ok((units_for(len) - 1) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::super::Cache;
+    use super::super::region::Region;
+    use super::*;
+    use crate::record::CacheDirectives;
+
+    #[test]
+    fn every_bit_of_the_key_counts() {
+        let mut memory = vec![0_u64; Cache::MIN_SIZE / 8];
+        let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+        // SAFETY: the memory is the region's alone and outlives it.
+        let region = unsafe { Region::create(base, Cache::MIN_SIZE, [0; 32]) }.unwrap();
+        let directives = CacheDirectives::default();
+        let record = Record {
+            state: State::Inactive,
+            confirmed: 0,
+            expires: None,
+            directives,
+            bound: false,
+        };
+        let mut shard = Shard::new(region.lock(0).unwrap());
+        shard.store(&[0x5a; 32], &record, b"").unwrap();
+        assert!(shard.find(&[0x5a; 32]).unwrap().is_some());
+        // All of these, but for some of the bits that choose the bucket, look into the same chain.
+        for bit in 0..256 {
+            let mut key = [0x5a; 32];
+            key[bit / 8] ^= 1 << (bit % 8);
+            assert!(shard.find(&key).unwrap().is_none(), "bit {bit}");
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! Requests that get past the access phase without a verdict: what only a verdict may carry is removed.
+//! The phase between access and content: last touches before a location answers.
 //!
+//! Requests that got past the access phase without a verdict lose what only a verdict may carry.
 //! `satisfy any` lets a request pass when another method allows it, and NGINX runs no access phase at
 //! all for subrequests (SSI, mirror, auth_request). In a location that is on, neither takes bearer
 //! credentials or an asserted header upstream. This runs before try_files and mirror, so that what they
@@ -10,6 +11,7 @@ use nginx_sys::{ngx_http_request_t, ngx_int_t};
 use crate::code::DECLINED;
 use crate::context::{Context, Outcome, Stage};
 use crate::guard::guard;
+use crate::question;
 use crate::request::Request;
 use crate::upstream;
 
@@ -20,8 +22,12 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
     guard(FAULT, || {
         // SAFETY: NGINX runs phases for live requests.
         let request = unsafe { Request::from_ptr(request) };
+        if is_question(request) {
+            question::watch_content(request);
+            return DECLINED;
+        }
         let location = request.location();
-        if !location.is_on() || is_question(request) || has_verdict(request.main()) {
+        if !location.is_on() || has_verdict(request.main()) {
             return DECLINED;
         }
         match upstream::strip(request, location) {

@@ -1,0 +1,144 @@
+//! What a hit costs: `cargo bench -p phantom-token-core --bench cache`.
+//!
+//! Without arguments: times of the token's hash and of hits with few and many entries. With
+//! `count WHAT TIMES` it does one thing so many times and nothing else, so that the difference between
+//! two runs under `valgrind --tool=callgrind` divided by the difference of TIMES is the instructions of one.
+
+use std::hint::black_box;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+use phantom_token_core::cache::{Cache, LookUp};
+use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::key::RealmKey;
+use phantom_token_core::record::{CacheDirectives, Record, State};
+use sha2::{Digest, Sha256};
+
+const NOW: i64 = 1_700_000_000_000;
+const JWT: usize = 1200;
+/// Length of 256 random bits in base64url, the most common kind of opaque token.
+const TOKEN: usize = 43;
+const RULES: Freshness =
+    Freshness { max_ttl: 300_000, default_ttl: 0, negative_ttl: 10_000, control: Control::Lower };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => report(),
+        ["count", what, times] => count(what, times.parse().expect("TIMES is a number")),
+        _ => eprintln!("usage: cache [count none|blake3|sha256|hit|first TIMES]"),
+    }
+}
+
+/// A region for so many entries, with a secret.
+fn cache(entries: u32) -> Cache {
+    let len = (entries as usize * 1500).max(1 << 20);
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping of zeros, which stays until the program ends.
+    unsafe {
+        let base = libc::mmap(std::ptr::null_mut(), len, access, flags, -1, 0);
+        assert!(base != libc::MAP_FAILED, "no memory");
+        let base = NonNull::new(base.cast()).expect("mmap gives no null");
+        Cache::create(base, len, [7; 32]).expect("the region is large enough")
+    }
+}
+
+fn token(number: u32) -> [u8; TOKEN] {
+    let mut token = [b'x'; TOKEN];
+    token[..4].copy_from_slice(&number.to_le_bytes());
+    token
+}
+
+fn fill(cache: &Cache, realm: &RealmKey, entries: u32) {
+    let record = Record {
+        state: State::Active,
+        confirmed: NOW,
+        expires: Some(NOW + 3_600_000),
+        directives: CacheDirectives::default(),
+        bound: false,
+    };
+    for number in 0..entries {
+        cache.store(&realm.token(&token(number)), &record, &[b'j'; JWT], NOW);
+    }
+}
+
+fn hit(cache: &Cache, realm: &RealmKey, number: u32, room: &mut [u8]) {
+    let key = realm.token(black_box(&token(number)));
+    let found = cache.look_up(&key, NOW + 1, &RULES, |len| room.get_mut(..len));
+    assert!(matches!(black_box(found), LookUp::Active { .. }), "every look-up is a hit");
+}
+
+/// What a SHA-256 keyed by a first block would cost, the nearest alternative to keyed BLAKE3.
+fn sha256(keyed: &Sha256, token: &[u8]) -> [u8; 32] {
+    let mut hasher = keyed.clone();
+    hasher.update(token);
+    hasher.finalize().into()
+}
+
+fn report() {
+    let realm = RealmKey::new(&[7; 32], [&b"realm"[..]]);
+    let keyed = Sha256::new_with_prefix([7; 64]);
+    println!("hash of a {TOKEN}-byte token");
+    let times = 2_000_000;
+    println!("  keyed BLAKE3   {:6.1} ns", each(times, |n| _ = black_box(realm.token(&token(n)))));
+    println!(
+        "  keyed SHA-256  {:6.1} ns",
+        each(times, |n| _ = black_box(sha256(&keyed, &token(n))))
+    );
+
+    println!("hit, hash included, {JWT}-byte JWT, entries in random order");
+    for entries in [1, 1000, 100_000, 1_000_000] {
+        let cache = cache(entries);
+        fill(&cache, &realm, entries);
+        let mut room = [0; JWT];
+        let order =
+            |n: u32| ((u64::from(n.wrapping_mul(0x9e37_79b1)) * u64::from(entries)) >> 32) as u32;
+        (0..1_000_000).for_each(|n| hit(&cache, &realm, order(n), &mut room));
+        let mut single: Vec<u64> = (0..200_000)
+            .map(|n| {
+                let start = Instant::now();
+                hit(&cache, &realm, order(n), &mut room);
+                start.elapsed().as_nanos() as u64
+            })
+            .collect();
+        single.sort_unstable();
+        let part = |of: usize| single[single.len() * of / 1000];
+        println!(
+            "  {entries:>9} entries  p50 {} ns  p99 {} ns  p99.9 {} ns",
+            part(500),
+            part(990),
+            part(999)
+        );
+    }
+}
+
+/// Nanoseconds of one of `times` calls, in the quietest of five runs.
+fn each(times: u32, mut call: impl FnMut(u32)) -> f64 {
+    let run = |_| {
+        let start = Instant::now();
+        (0..times).for_each(&mut call);
+        start.elapsed().as_nanos() as f64 / f64::from(times)
+    };
+    (0..5).map(run).fold(f64::INFINITY, f64::min)
+}
+
+fn count(what: &str, times: u32) {
+    let realm = RealmKey::new(&[7; 32], [&b"realm"[..]]);
+    let keyed = Sha256::new_with_prefix([7; 64]);
+    let cache = cache(1000);
+    fill(&cache, &realm, 1000);
+    let mut room = [0; JWT];
+    for n in 0..times {
+        match what {
+            "none" => _ = black_box(token(n)),
+            "blake3" => _ = black_box(realm.token(&token(n))),
+            "sha256" => _ = black_box(sha256(&keyed, &token(n))),
+            // Every hit moves its entry to the front of the list.
+            "hit" => hit(&cache, &realm, n % 1000, &mut room),
+            // The entry is at the front already.
+            "first" => hit(&cache, &realm, 0, &mut room),
+            _ => panic!("cannot count {what}"),
+        }
+    }
+}

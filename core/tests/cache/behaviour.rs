@@ -1,0 +1,345 @@
+//! What the cache promises to one caller.
+
+use std::ptr::NonNull;
+
+use phantom_token_core::cache::{Cache, LookUp, OpenError, Stored};
+use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::record::{CacheDirectives, Record, State};
+
+use crate::support::*;
+
+#[test]
+fn every_size_comes_back_whole() {
+    let memory = Memory::new(1 << 20);
+    let cache = memory.create();
+    let around_units = (0..45).flat_map(|units| [units * 124, units * 124 + 1, units * 124 + 123]);
+    for len in around_units.chain([1, 4095, 4096, 8192, 16_384, 65_535, 65_536, 70_000]) {
+        let expected = jwt(len as u32, len);
+        assert_eq!(cache.store(&key(len as u32), &active(), &expected, NOW), Stored::Stored);
+        assert_eq!(get(&cache, len as u32), Found::Active(expected, active()), "{len}");
+        cache.check().unwrap();
+    }
+}
+
+#[test]
+fn facts_come_back_whole() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let directives = CacheDirectives { max_age: Some(77), uncacheable: true };
+    let expires = Some(NOW + 1);
+    let record = Record { expires, directives, bound: true, ..active() };
+    cache.store(&key(1), &record, b"jwt", NOW);
+    assert_eq!(get(&cache, 1), Found::Active(b"jwt".to_vec(), record));
+    let record = Record { directives, ..inactive() };
+    cache.store(&key(1), &record, b"not kept", NOW);
+    assert_eq!(get(&cache, 1), Found::Inactive(record));
+    assert_eq!(cache.stats().units_used, 1);
+}
+
+#[test]
+fn unknown_and_removed_tokens_are_missed() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    assert_eq!(get(&cache, 1), Found::Miss);
+    assert!(!cache.remove(&key(1)));
+    cache.store(&key(1), &active(), &jwt(1, 2000), NOW);
+    assert!(cache.remove(&key(1)));
+    assert_eq!(get(&cache, 1), Found::Miss);
+    assert_eq!(cache.stats().units_used, 0);
+    cache.check().unwrap();
+}
+
+#[test]
+fn rules_are_the_asking_locations() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    cache.store(&key(1), &active(), b"jwt", NOW);
+    let short = Freshness { max_ttl: 1000, default_ttl: 1000, ..RULES };
+    let hit = Found::Active(b"jwt".to_vec(), active());
+    assert_eq!(look_up(&cache, &key(1), NOW + 2000, &short), Found::Miss);
+    // What is stale for one location is there for the next.
+    assert_eq!(look_up(&cache, &key(1), NOW + 2000, &RULES), hit);
+    // A clock that was set back by an hour leaves nothing fresh, and forward again everything.
+    assert_eq!(look_up(&cache, &key(1), NOW - 3_600_000, &RULES), Found::Miss);
+    assert_eq!(look_up(&cache, &key(1), NOW, &short), hit);
+
+    cache.store(&key(2), &inactive(), b"", NOW);
+    let brief = Freshness { negative_ttl: 1000, control: Control::Lower, ..RULES };
+    assert_eq!(look_up(&cache, &key(2), NOW + 2000, &brief), Found::Miss);
+    assert_eq!(look_up(&cache, &key(2), NOW + 500, &brief), Found::Inactive(inactive()));
+}
+
+#[test]
+fn an_expired_token_stays_expired_and_its_jwt_is_gone() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let record = Record { expires: Some(NOW + 1000), ..active() };
+    let expired = Found::Expired(Record { state: State::Expired, ..record });
+    cache.store(&key(1), &record, &jwt(0x5e_c4_e7_00, 3000), NOW);
+    assert!(matches!(look_up(&cache, &key(1), NOW + 999, &RULES), Found::Active(..)));
+    assert!(contains(&memory, &jwt(0x5e_c4_e7_00, 100)));
+    // Even where nothing would be fresh any more.
+    let nothing = Freshness { max_ttl: 0, default_ttl: 0, negative_ttl: 0, control: Control::Obey };
+    assert_eq!(look_up(&cache, &key(1), NOW + 1000, &nothing), expired);
+    assert!(!contains(&memory, &jwt(0x5e_c4_e7_00, 8)));
+    assert_eq!((cache.stats().units_used, cache.stats().small_entries), (1, 1));
+    // Time does not run back.
+    assert_eq!(look_up(&cache, &key(1), NOW, &RULES), expired);
+    cache.check().unwrap();
+    // An answer that comes too late is stored as what it is by then.
+    cache.store(&key(2), &record, &jwt(0x5e_c4_e7_00, 3000), NOW + 1000);
+    assert_eq!(look_up(&cache, &key(2), NOW, &RULES), expired);
+    assert!(!contains(&memory, &jwt(0x5e_c4_e7_00, 8)));
+}
+
+#[test]
+fn removed_replaced_and_evicted_jwts_are_overwritten() {
+    let memory = Memory::new(Cache::MIN_SIZE);
+    let cache = memory.create();
+    let secret = jwt(0x5e_c4_e7_00, 4000);
+    for forget in [
+        (|cache| assert!(cache.remove(&key(1)))) as fn(&Cache),
+        |cache| assert_eq!(cache.store(&key(1), &inactive(), b"", NOW), Stored::Stored),
+        |cache| assert_eq!(cache.store(&key(1), &active(), b"new", NOW), Stored::Stored),
+        |cache| {
+            for number in 2..20 {
+                assert_eq!(cache.store(&key(number), &active(), &[1; 1200], NOW), Stored::Stored);
+            }
+        },
+    ] {
+        cache.store(&key(1), &active(), &secret, NOW);
+        assert!(contains(&memory, &secret[..8]));
+        forget(&cache);
+        assert!(!contains(&memory, &secret[..8]));
+        cache.check().unwrap();
+    }
+}
+
+fn contains(memory: &Memory, what: &[u8]) -> bool {
+    // SAFETY: the whole mapping is readable, and nobody writes to it now.
+    let bytes = unsafe { std::slice::from_raw_parts(memory.base.as_ptr(), memory.len) };
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
+#[test]
+fn a_token_is_in_the_region_in_no_form_but_its_key() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let realm = phantom_token_core::key::RealmKey::new(cache.secret(), []);
+    let token = b"a0b1c2d3e4f5a0b1c2d3e4f5a0b1c2d3e4f5a0b1c2d";
+    cache.store(&realm.token(token), &active(), b"jwt", NOW);
+    assert!(!contains(&memory, &token[..8]));
+}
+
+#[test]
+fn what_is_too_large_is_not_kept_and_what_was_known_before_neither() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let units = cache.stats().units_total as usize;
+    // The whole of what active entries may have, but for the head and its index units.
+    let largest = (1..units * 128)
+        .rev()
+        .find(|&len| {
+            let data = len.div_ceil(124);
+            1 + data + data.saturating_sub(10).div_ceil(30) <= units - 16
+        })
+        .unwrap();
+    for number in 1..9 {
+        cache.store(&key(number), &active(), &jwt(number, 900), NOW);
+    }
+    assert_eq!(cache.store(&key(1), &active(), &jwt(1, largest + 1), NOW), Stored::TooLarge);
+    assert_eq!(get(&cache, 1), Found::Miss);
+    assert_eq!(cache.stats().active_entries, 7);
+    cache.store(&key(9), &inactive(), b"", NOW);
+    assert_eq!(cache.store(&key(1), &active(), &jwt(1, largest), NOW), Stored::Stored);
+    assert_eq!(get(&cache, 1), Found::Active(jwt(1, largest), active()));
+    assert_eq!(get(&cache, 9), Found::Inactive(inactive()));
+    assert_eq!(cache.stats().active_entries, 1);
+    cache.check().unwrap();
+}
+
+#[test]
+fn without_room_nothing_is_given() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    cache.store(&key(1), &active(), &jwt(1, 500), NOW);
+    let mut asked = 0;
+    let found = cache.look_up(&key(1), NOW, &RULES, |len| {
+        asked = len;
+        None
+    });
+    assert!(matches!(found, LookUp::NoRoom));
+    assert_eq!(asked, 500);
+    let mut short = [0; 499];
+    assert!(matches!(cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut short)), LookUp::NoRoom));
+    assert_eq!(short, [0; 499]);
+    let mut long = [9; 600];
+    let LookUp::Active { jwt: given, .. } =
+        cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut long))
+    else {
+        panic!("no JWT");
+    };
+    assert_eq!(given, jwt(1, 500));
+    assert_eq!(long[500..], [9; 100]);
+}
+
+#[test]
+fn the_cache_within_the_room_callback_is_refused_and_nothing_breaks() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    cache.store(&key(1), &active(), b"jwt", NOW);
+    let mut room = [0; 8];
+    let found = cache.look_up(&key(1), NOW, &RULES, |_| {
+        assert_eq!(cache.store(&key(2), &active(), b"jwt", NOW), Stored::Unavailable);
+        assert!(!cache.remove(&key(1)));
+        Some(&mut room)
+    });
+    assert!(matches!(found, LookUp::Active { .. }));
+    assert_eq!(cache.store(&key(2), &active(), b"jwt", NOW), Stored::Stored);
+    cache.check().unwrap();
+}
+
+#[test]
+fn a_panic_in_the_room_callback_frees_the_lock_and_loses_nothing() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    cache.store(&key(1), &active(), b"jwt", NOW);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        cache.look_up(&key(1), NOW, &RULES, |_| panic!("out of memory"));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(get(&cache, 1), Found::Active(b"jwt".to_vec(), active()));
+    assert_eq!(cache.stats().recoveries, 0);
+}
+
+#[test]
+fn attaching_keeps_everything_at_whatever_address() {
+    let [here, there] = Memory::twice(1 << 20);
+    let cache = here.create();
+    for number in 0..100 {
+        cache.store(&key(number), &active(), &jwt(number, 1200), NOW);
+    }
+    let other = there.attach();
+    assert!(here.base != there.base);
+    assert_eq!(other.secret(), &SECRET);
+    for number in 0..100 {
+        assert_eq!(get(&other, number), Found::Active(jwt(number, 1200), active()));
+    }
+    assert_eq!(other.store(&key(7), &inactive(), b"", NOW), Stored::Stored);
+    assert_eq!(get(&cache, 7), Found::Inactive(inactive()));
+    assert_eq!(cache.stats(), other.stats());
+    other.check().unwrap();
+}
+
+#[test]
+fn what_is_no_cache_of_ours_is_refused() {
+    let memory = Memory::new(1 << 16);
+    // SAFETY: the memory outlives the handles, which are dropped at once.
+    let attach = |len| unsafe { Cache::attach(memory.base, len) }.map(drop);
+    assert_eq!(attach(memory.len), Err(OpenError::NotACache));
+    let _ = memory.create();
+    assert_eq!(attach(memory.len), Ok(()));
+    let (found, expected) = (1 << 16, 1 << 15);
+    assert_eq!(attach(1 << 15), Err(OpenError::Length { found, expected }));
+    let least = Cache::MIN_SIZE;
+    assert_eq!(attach(least - 1), Err(OpenError::TooSmall { len: least - 1, least }));
+    // SAFETY: within the mapping.
+    let odd = NonNull::new(unsafe { memory.base.as_ptr().add(4) }).unwrap();
+    // SAFETY: refused before anything is read.
+    let refused = unsafe { Cache::attach(odd, least) }.map(drop);
+    assert_eq!(refused, Err(OpenError::Misaligned));
+    // The layout version stands behind magic and length.
+    // SAFETY: within the mapping, and no handle is in use.
+    unsafe { memory.base.as_ptr().add(16).write(99) };
+    assert!(matches!(attach(memory.len), Err(OpenError::Layout { found: 99, .. })));
+    // SAFETY: as above.
+    unsafe { memory.base.as_ptr().write(0) };
+    assert_eq!(attach(memory.len), Err(OpenError::NotACache));
+}
+
+#[test]
+fn junk_pushes_out_no_active_entry() {
+    let memory = Memory::new(1 << 20);
+    let cache = memory.create();
+    let mut count = 0;
+    while cache.stats().active_evictions == 0 {
+        cache.store(&key(count), &active(), &jwt(count, 1200), NOW);
+        count += 1;
+    }
+    for number in 1_000_000..1_050_000 {
+        cache.store(&key(number), &inactive(), b"", NOW);
+    }
+    assert_eq!(cache.stats().active_evictions, 1);
+    assert_eq!(get(&cache, 0), Found::Miss);
+    for number in 1..count {
+        assert_eq!(get(&cache, number), Found::Active(jwt(number, 1200), active()));
+    }
+    // Yet the newest junk is known: it costs no question the second time.
+    assert_eq!(get(&cache, 1_049_999), Found::Inactive(inactive()));
+    cache.check().unwrap();
+}
+
+#[test]
+fn junk_stays_within_an_eighth_even_of_an_empty_cache() {
+    let memory = Memory::new(1 << 20);
+    let cache = memory.create();
+    for number in 0..50_000 {
+        cache.store(&key(number), &inactive(), b"", NOW);
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.units_used, stats.units_total / 8);
+    cache.check().unwrap();
+}
+
+#[test]
+fn active_entries_leave_the_small_ones_their_reserve() {
+    let memory = Memory::new(1 << 20);
+    let cache = memory.create();
+    for number in 0..1000 {
+        cache.store(&key(number), &inactive(), b"", NOW);
+    }
+    for number in 1000..3000 {
+        cache.store(&key(number), &active(), &jwt(number, 1200), NOW);
+    }
+    let reserve = (cache.stats().units_total / 128) as u32;
+    assert!(reserve >= 16 && cache.stats().small_entries >= u64::from(reserve));
+    for number in 1000 - reserve..1000 {
+        assert_eq!(get(&cache, number), Found::Inactive(inactive()));
+    }
+    cache.check().unwrap();
+}
+
+#[test]
+fn a_jwt_of_1200_bytes_costs_at_most_1450_bytes_of_region() {
+    for len in [256 << 10, 1 << 20, 5_000_000, 16 << 20, 40 << 20] {
+        let memory = Memory::new(len);
+        let cache = memory.create();
+        let entries = (len / 1200) as u32;
+        for number in 0..entries {
+            cache.store(&key(number), &active(), &[b'x'; 1200], NOW);
+        }
+        let stats = cache.stats();
+        let each = len as u64 / stats.active_entries;
+        assert!(each <= 1450, "{each} bytes each in {len} bytes: {stats:?}");
+        cache.check().unwrap();
+    }
+}
+
+#[test]
+fn an_empty_cache_takes_no_memory() {
+    let memory = Memory::new(1 << 30);
+    let cache = memory.create();
+    assert!(resident(&memory) <= 17, "{} pages", resident(&memory));
+    cache.store(&key(1), &active(), &jwt(1, 1200), NOW);
+    assert!(resident(&memory) <= 20, "{} pages", resident(&memory));
+}
+
+/// Pages of the mapping that are in memory.
+fn resident(memory: &Memory) -> usize {
+    let mut pages = vec![0_u8; memory.len / 4096];
+    // SAFETY: one byte per page of our own mapping.
+    let result =
+        unsafe { libc::mincore(memory.base.as_ptr().cast(), memory.len, pages.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    pages.iter().filter(|&&page| page & 1 == 1).count()
+}

@@ -1,0 +1,8 @@
+//! The shared-memory cache from outside: one process and several, in order and damaged.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod behaviour;
+mod damage;
+mod model;
+mod processes;
+mod support;

@@ -1,0 +1,70 @@
+"""NGINX instances on loopback: started on sockets that are bound beforehand, stopped by their pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+# However the benchmark ends, what it has started ends with it.
+TIED_TO_US = ["setpriv", "--pdeathsig", "TERM"]
+
+# What a worker under valgrind needs to write its profile, with room to spare.
+TIME_TO_STOP = 30
+
+
+class Failure(Exception):
+    """A measurement that would not mean what it says; the text is for the user."""
+
+
+class Nginx:
+    """One NGINX, serving from the moment that it is made until `stop`."""
+
+    def __init__(self, binary: str, configuration, folder: Path, under: list[str] = ()):
+        """`configuration` makes the configuration's text for an address; `under` is the command of a
+        tool that runs NGINX. Connections are possible at once: they wait in the socket's queue."""
+        self.folder = folder
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        (folder / "nginx.conf").write_text(configuration(self.address))
+        with listener, open(folder / "stderr", "wb") as stderr:
+            self.process = subprocess.Popen(
+                [*TIED_TO_US, *under, *TIED_TO_US, binary]
+                + ["-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=[listener.fileno()],
+                # How an NGINX that is being replaced hands its sockets to the new one.
+                env={**os.environ, "NGINX": f"{listener.fileno()};"},
+            )
+
+    def stop(self) -> None:
+        """Lets requests end, and what runs NGINX write its results."""
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGQUIT)
+            try:
+                self.process.wait(TIME_TO_STOP)
+            except subprocess.TimeoutExpired:
+                self.process.terminate()
+                self.process.wait()
+        log = self.complaints()
+        if log:
+            raise Failure(f"NGINX is not content:\n{log}")
+
+    def complaints(self) -> str:
+        """The end of its error log; if it could not even open that, of its standard error."""
+        for name in ("error.log", "stderr"):
+            file = self.folder / name
+            lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+            lines = [line for line in lines if "[" in line and "[notice]" not in line]
+            if lines:
+                return "\n".join(lines[-10:])
+        return ""

@@ -1,0 +1,166 @@
+package OpenIDProvider;
+
+# The OpenID provider of provider.mjs: its process, and what a client and an API ask of it.
+#
+# Requests go by HTTP::Tiny, not by Test::Nginx: the provider's answers carry the tokens that no response of the
+# gateway may hold.
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use HTTP::Tiny;
+use IO::Select;
+use IPC::Open3 qw(open3);
+use JSON::PP;
+use MIME::Base64 qw(encode_base64);
+use POSIX qw(WNOHANG);
+use Time::HiRes qw(sleep time);
+
+use Test::Nginx;
+
+# The longest that a test waits for the provider, which loads a hundred packages before it listens.
+my $TIMEOUT = 60;
+
+my $DIRECTORY = __FILE__ =~ s{[^/]+$}{}r;
+
+my $http = HTTP::Tiny->new(
+    timeout => $TIMEOUT, max_redirect => 0, proxy => undef, http_proxy => undef, https_proxy => undef,
+);
+
+# What the provider needs and this machine does not have, and how to get it; undef if all is there.
+sub missing {
+    my $version = `node --version 2>/dev/null` // '';
+    my ($major) = $version =~ /^v(\d+)\./ or return 'no node: install Node.js 18 or later';
+    return "node $version is too old: install Node.js 18 or later" =~ s/\n//r if $major < 18;
+    return 'no oidc-provider: run npm ci in t/oidc' unless -e "${DIRECTORY}node_modules/oidc-provider/package.json";
+    return undef;
+}
+
+# start($t, 8081): listens when it returns.
+sub start {
+    my ($class, $t, $port) = @_;
+
+    my $log_name = 'provider.log';
+    open my $log, '>', $t->testdir() . "/$log_name" or croak "cannot write $log_name: $!";
+    my $pid = open3(my $input, my $output, '>&' . fileno $log, 'node', "${DIRECTORY}provider.mjs", port($port));
+    my $self = bless { pid => $pid, input => $input, output => $output, buffer => '' }, $class;
+
+    my $ready = eval { $self->_read() } or croak "the provider did not start: $@" . $t->read_file($log_name);
+    $t->secrets(map { $_->{secret} } values %{ $ready->{clients} });
+
+    $self->{clients} = $ready->{clients};
+    $self->{discovery} = _json($http->get("$ready->{issuer}/.well-known/openid-configuration"));
+    return $self;
+}
+
+# A member of the provider's metadata (OpenID Connect Discovery section 3): "issuer", "jwks_uri" ...
+sub metadata {
+    my ($self, $name) = @_;
+    return $self->{discovery}{$name};
+}
+
+# { id, secret } of a client: "app", "gateway".
+sub client {
+    my ($self, $name) = @_;
+    return $self->{clients}{$name};
+}
+
+# A new opaque access token of the app for a resource, which may be in no log line of ours and in no response.
+sub token {
+    my ($self, $resource) = @_;
+
+    my $answer = _json($self->_post('token_endpoint', {
+        grant_type => 'client_credentials', resource => $resource, scope => 'read write',
+    }));
+    croak "not a bearer token: $answer->{token_type}" if lc $answer->{token_type} ne 'bearer';
+
+    Test::Nginx->secrets($answer->{access_token});
+    return $answer->{access_token};
+}
+
+# Has the app revoke a token (RFC 7009).
+sub revoke {
+    my ($self, $token) = @_;
+
+    my $response = $self->_post('revocation_endpoint', { token => $token, token_type_hint => 'access_token' });
+    croak "revocation: $response->{status}" if $response->{status} != 200;
+    return $self;
+}
+
+# The introspection requests since the last call: { client, accept, status, type }.
+sub introspections {
+    my ($self) = @_;
+    syswrite $self->{input}, "\n" or croak "the provider is gone: $!";
+    return @{ $self->_read() };
+}
+
+# The claims of a JWT that verifies for this audience; undef if it does not.
+sub verified_claims {
+    my ($self, $jwt, $audience) = @_;
+
+    open my $nowhere, '>', '/dev/null' or croak "cannot write /dev/null: $!";
+    my $pid = open3(
+        my $input, my $output, '>&' . fileno $nowhere,
+        'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience,
+    );
+    print {$input} $jwt;
+    close $input;
+
+    my $claims = do { local $/; <$output> };
+    waitpid $pid, 0;
+    return $? == 0 ? decode_json($claims) : undef;
+}
+
+# Closes the provider's standard input; its exit status (as $?) if that ends it, undef if it has to be killed.
+sub stop {
+    my ($self) = @_;
+
+    close $self->{input};
+    my $deadline = time() + $TIMEOUT;
+
+    while (waitpid($self->{pid}, WNOHANG) != $self->{pid}) {
+        if (time() > $deadline) {
+            kill KILL => $self->{pid};
+            waitpid $self->{pid}, 0;
+            return undef;
+        }
+
+        sleep 0.01;
+    }
+
+    return $?;
+}
+
+# A form of the app, which authenticates itself by HTTP Basic.
+sub _post {
+    my ($self, $endpoint, $form) = @_;
+
+    my $app = $self->client('app');
+    my $credentials = encode_base64("$app->{id}:$app->{secret}", '');
+    return $http->post_form($self->metadata($endpoint), $form, { headers => { Authorization => "Basic $credentials" } });
+}
+
+sub _json {
+    my ($response) = @_;
+    croak "$response->{url}: $response->{status}" unless $response->{success};
+    return decode_json($response->{content});
+}
+
+# The next line from the provider, decoded.
+sub _read {
+    my ($self) = @_;
+
+    my $deadline = time() + $TIMEOUT;
+
+    until ($self->{buffer} =~ /\n/) {
+        my $left = $deadline - time();
+        croak "nothing from the provider within $TIMEOUT s" unless IO::Select->new($self->{output})->can_read($left);
+        sysread $self->{output}, $self->{buffer}, 65_536, length $self->{buffer} or croak 'the provider is gone';
+    }
+
+    (my $line, $self->{buffer}) = split /\n/, $self->{buffer}, 2;
+    return decode_json($line);
+}
+
+1;

@@ -1,0 +1,207 @@
+#!/usr/bin/perl
+
+# With a real OpenID provider, node-oidc-provider: its opaque tokens go in, JWTs that its published keys verify
+# come out, and what it revokes, lets expire or refuses does not pass.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use lib 'lib', 'oidc';
+use OpenIDProvider;
+use Test::Nginx;
+use Test::PhantomToken;
+
+if (my $missing = OpenIDProvider::missing()) {
+    die "$missing\n" if $ENV{CI};
+    plan(skip_all => $missing);
+}
+
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(50);
+
+# The API first: a process that is forked later would keep the provider's standard input open.
+my $api = api($t);
+my $provider = OpenIDProvider->start($t, 8081);
+
+my ($app, $gateway) = map { $provider->client($_) } qw(app gateway);
+$t->write_file('gateway.secret', "$gateway->{secret}\n");
+$t->write_file('app.secret', $app->{secret});
+$t->write_file('wrong.secret', 'not the secret');
+
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%(APP|GATEWAY)%%/{ APP => $app, GATEWAY => $gateway }->{$1}{id}/ger);
+%%TEST_GLOBALS%%
+daemon off;
+events {}
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    phantom_token on;
+    phantom_token_introspection_endpoint /introspect;
+    phantom_token_client_credential %%GATEWAY%% file=gateway.secret;
+    phantom_token_accept application/json;
+    add_header Slug $phantom_token_error always;
+    add_header Cache-Status $phantom_token_cache_status always;
+
+    server {
+        listen 127.0.0.1:8080;
+
+        location / { proxy_pass http://127.0.0.1:8082; }
+        location /short { phantom_token_cache_max_ttl 1s; proxy_pass http://127.0.0.1:8082; }
+        location /uncached { phantom_token_cache off; proxy_pass http://127.0.0.1:8082; }
+        location /wrong_secret {
+            phantom_token_client_credential %%GATEWAY%% file=wrong.secret;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /unknown_client {
+            phantom_token_client_credential nobody file=wrong.secret;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /not_allowed {
+            phantom_token_client_credential %%APP%% file=app.secret;
+            proxy_pass http://127.0.0.1:8082;
+        }
+
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081/token/introspection; }
+    }
+}
+CONF
+
+$t->run();
+
+my ($resource, $short_resource) = ('https://api.example/', 'https://short.example/');
+
+# The JWT that the API got with this response.
+sub upstream_jwt {
+    my ($response) = @_;
+
+    my ($jwt) = ($api->authorization($response) // '') =~ /^Bearer (\S+)$/ or return '';
+    $t->secrets($jwt);
+    return $jwt;
+}
+
+# Status, cache status and slug in one line.
+sub outcome {
+    my ($response) = @_;
+    return join ' ', grep { length } $response->status(), map { $response->header($_) // '' } qw(Cache-Status Slug);
+}
+
+sub refused { return $_[0]->status() != 200 }
+
+my $inactive = 'Bearer realm="api", error="invalid_token"';
+
+# Miss and hit.
+
+like($provider->metadata('introspection_endpoint'), qr{:\d+/token/introspection$}, 'the endpoint that we ask');
+
+my $token = $provider->token($resource);
+unlike($token, qr/\./, 'an opaque token');
+
+my $response = call('/', $token);
+is(outcome($response), '200 MISS', 'miss');
+my $jwt = upstream_jwt($response);
+isnt($jwt, $token, 'miss: the opaque token does not go upstream');
+
+my $claims = $provider->verified_claims($jwt, $resource) // {};
+is($claims->{iss}, $provider->metadata('issuer'), 'miss: the JWT verifies, issuer');
+is($claims->{client_id}, $app->{id}, 'miss: the JWT verifies, client');
+is($claims->{scope}, 'read write', 'miss: the JWT verifies, scope');
+unlike($jwt, qr/\Q$token/, 'miss: the opaque token is not in the JWT');
+
+is($provider->verified_claims($jwt, $short_resource), undef, 'for another audience it does not verify');
+my $forged = $jwt =~ s/\.([^.])([^.]*)$/'.' . ($1 eq 'A' ? 'B' : 'A') . $2/er;
+is($provider->verified_claims($forged, $resource), undef, 'with another signature it does not verify');
+
+$response = call('/', $token);
+is(outcome($response), '200 HIT', 'hit');
+ok(upstream_jwt($response) eq $jwt, 'hit: the same JWT upstream');
+
+my @introspections = $provider->introspections();
+is(scalar(@introspections), 1, 'one introspection');
+is($introspections[0]{client}, $gateway->{id}, 'it is of the gateway, by its credentials');
+is($introspections[0]{accept}, 'application/json', 'it asks for JSON');
+is($introspections[0]{type}, 'application/json', 'it gets JSON');
+
+my $other = $provider->token($resource);
+$response = call('/', $other);
+is(outcome($response), '200 MISS', 'another token');
+my $other_jwt = upstream_jwt($response);
+ok($other_jwt ne $jwt, 'another token: another JWT');
+ok($provider->verified_claims($other_jwt, $resource), 'another token: its JWT verifies');
+
+# What the provider never issued.
+
+$response = call('/', token());
+is(outcome($response), '401 MISS inactive', 'unknown token');
+is($response->header('WWW-Authenticate'), $inactive, 'unknown token: challenge');
+
+$provider->introspections();
+$response = call('/', $jwt);
+is(outcome($response), '401 MISS inactive', 'the JWT is no access token to the gateway');
+is(scalar(@{[$provider->introspections()]}), 1, 'the JWT: the provider is asked');
+
+# Revoked, without a cache.
+
+$token = $provider->token($resource);
+$provider->introspections();
+is(outcome(call('/uncached', $token)), '200 BYPASS', 'uncached');
+is(outcome(call('/uncached', $token)), '200 BYPASS', 'uncached, again');
+is(scalar(@{[$provider->introspections()]}), 2, 'uncached: asked each time');
+
+$provider->revoke($token);
+$response = call('/uncached', $token);
+is(outcome($response), '401 BYPASS inactive', 'uncached: revoked at once');
+is($response->header('WWW-Authenticate'), $inactive, 'uncached: challenge');
+
+# Revoked, with a cache: until max_ttl of the location has passed, which `/` leaves at five minutes.
+
+$token = $provider->token($resource);
+$provider->introspections();
+is(outcome(call('/short', $token)), '200 MISS', 'cached');
+$provider->revoke($token);
+is(outcome(call('/', $token)), '200 HIT', 'revoked: not noticed within max_ttl');
+
+my @outcomes;
+$response = call_until(sub { push @outcomes, outcome($_[0]); refused($_[0]) }, '/short', $token);
+is(outcome($response), '401 MISS inactive', 'revoked: noticed after max_ttl');
+is($response->header('WWW-Authenticate'), $inactive, 'revoked: challenge');
+is(join(', ', grep { $_ ne '200 HIT' } @outcomes[0 .. $#outcomes - 1]), '', 'revoked: until then from the cache');
+is(outcome(call('/', $token)), '401 NEGATIVE inactive', 'revoked: now known everywhere');
+is(scalar(@{[$provider->introspections()]}), 2, 'revoked: two introspections');
+
+# Expired.
+
+$token = $provider->token($short_resource);
+$response = call('/', $token);
+is(outcome($response), '200 MISS', 'about to expire');
+ok($provider->verified_claims(upstream_jwt($response), $short_resource), 'about to expire: the JWT verifies');
+$response = call_until(\&refused, '/', $token);
+is(outcome($response), '401 EXPIRED expired', 'expired');
+is($response->header('WWW-Authenticate'), $inactive, 'expired: challenge');
+$response = call_until(\&refused, '/uncached', $token);
+is(outcome($response), '401 BYPASS inactive', 'expired: the provider says so too');
+
+# Wrong client credentials.
+
+my $upstream = $api->count();
+
+for my $case (qw(wrong_secret unknown_client)) {
+    $token = $provider->token($resource);
+    $t->new_module_lines();
+    $response = call("/$case", $token);
+    is(outcome($response), '502 MISS server_refused_us', $case);
+    is($response->header('WWW-Authenticate'), undef, "$case: no challenge");
+    my @lines = grep { /\[error\].*\bserver_refused_us\b.*\b401\b/ } $t->new_module_lines();
+    is(scalar(@lines), 1, "$case: the log tells the provider's status");
+}
+
+# This provider has no other word for a client that may not ask.
+$response = call('/not_allowed', $token);
+is(outcome($response), '401 MISS inactive', 'a client that may not introspect');
+is($api->count(), $upstream, 'nothing of it went upstream');
+
+is(outcome(call('/', $token)), '200 MISS', 'with the right credentials the token still works');
+
+is($provider->stop(), 0, 'the provider ends with its standard input');
