@@ -101,9 +101,12 @@ pub(crate) unsafe fn land(flight: NonNull<Flight>, mut tell: impl FnMut(Request<
         }
 
         let head = &raw mut (*flight).waiters;
-        while (*head).next != head {
-            let waiter =
-                (*head).next.byte_sub(core::mem::offset_of!(Waiter, link)).cast::<Waiter>();
+        loop {
+            let link = (*head).next;
+            if link == head {
+                break;
+            }
+            let waiter = link.byte_sub(core::mem::offset_of!(Waiter, link)).cast::<Waiter>();
             ngx_queue_remove(&raw mut (*waiter).link);
             (*waiter).linked = false;
             tell(Request::from_ptr((*waiter).request));

@@ -262,7 +262,7 @@ pub(crate) unsafe fn iterate<'a>(
                 part = (*part).next;
                 index = 0;
             }
-            let header = (*part.as_ref()?).elts.cast::<ngx_table_elt_t>().add(index);
+            let header = part.as_ref()?.elts.cast::<ngx_table_elt_t>().add(index);
             index += 1;
             Some((bytes_of(&(*header).key), bytes_of(&(*header).value)))
         }

@@ -24,11 +24,11 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(conf::create_main),
-    init_main_conf: Some(conf::init_main),
+    init_main_conf: Some(conf::merge::init_main),
     create_srv_conf: Some(conf::create_server),
     merge_srv_conf: None,
     create_loc_conf: Some(conf::create_location),
-    merge_loc_conf: Some(conf::merge_location),
+    merge_loc_conf: Some(conf::merge::merge_location),
 };
 
 /// The module itself. NGINX writes its indexes into it before anything else happens.
@@ -69,7 +69,7 @@ mod exports {
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: NGINX has given the module its index, and calls before the configuration is read.
-        slot::set_ctx_index(unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index });
+        slot::set_ctx_index(unsafe { ngx_http_phantom_token_module.ctx_index });
         // SAFETY: NGINX calls with a live configuration.
         if unsafe { variables::add(cf) }.is_some() { OK } else { ERROR }
     })
@@ -80,7 +80,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: NGINX calls with a live configuration, whose context is that of http by now.
         let main = unsafe {
             let context = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
-            let index = (*(&raw const ngx_http_core_module)).ctx_index;
+            let index = ngx_http_core_module.ctx_index;
             (*(*context).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
         };
         let handlers: [(usize, ngx_http_handler_pt); 2] = [

@@ -299,7 +299,7 @@ unsafe fn isolate(
         (*request_body).bufs = pool.place(link)?.as_ptr();
         (*question).request_body = request_body;
 
-        let index = (*(&raw const ngx_http_core_module)).ctx_index;
+        let index = ngx_http_core_module.ctx_index;
         let main = (*(*question).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>();
         let variables = pool.zeroed_array::<ngx_variable_value_t>((*main).variables.nelts)?;
         (*question).variables = variables.as_ptr();

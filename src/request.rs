@@ -89,7 +89,7 @@ impl<'r> Request<'r> {
     pub(crate) fn location_name(self) -> &'r [u8] {
         // SAFETY: the core module has a configuration in every location; the name is part of it.
         unsafe {
-            let index = (*(&raw const ngx_http_core_module)).ctx_index;
+            let index = ngx_http_core_module.ctx_index;
             let core = (*(*self.as_ptr()).loc_conf.add(index)).cast::<ngx_http_core_loc_conf_t>();
             bytes_of(&(*core).name)
         }

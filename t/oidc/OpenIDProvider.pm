@@ -30,9 +30,9 @@ my $http = HTTP::Tiny->new(
 
 # What the provider needs and this machine does not have, and how to get it; undef if all is there.
 sub missing {
-    my $version = `node --version 2>/dev/null` // '';
-    my ($major) = $version =~ /^v(\d+)\./ or return 'no node: install Node.js 18 or later';
-    return "node $version is too old: install Node.js 18 or later" =~ s/\n//r if $major < 18;
+    my ($version) = (`node --version 2>/dev/null` // '') =~ /^v(\d+)\./;
+    return 'no node: install Node.js 18 or later' unless defined $version;
+    return "node $version is too old: install Node.js 18 or later" if $version < 18;
     return 'no oidc-provider: run npm ci in t/oidc' unless -e "${DIRECTORY}node_modules/oidc-provider/package.json";
     return undef;
 }
@@ -91,6 +91,8 @@ sub revoke {
 # The introspection requests since the last call: { client, accept, status, type }.
 sub introspections {
     my ($self) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
     syswrite $self->{input}, "\n" or croak "the provider is gone: $!";
     return @{ $self->_read() };
 }
@@ -104,6 +106,9 @@ sub verified_claims {
         my $input, my $output, '>&' . fileno $nowhere,
         'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience,
     );
+
+    # If the process is gone already, its exit status says so.
+    local $SIG{PIPE} = 'IGNORE';
     print {$input} $jwt;
     close $input;
 
@@ -137,8 +142,8 @@ sub _post {
     my ($self, $endpoint, $form) = @_;
 
     my $app = $self->client('app');
-    my $credentials = encode_base64("$app->{id}:$app->{secret}", '');
-    return $http->post_form($self->metadata($endpoint), $form, { headers => { Authorization => "Basic $credentials" } });
+    my %headers = (Authorization => 'Basic ' . encode_base64("$app->{id}:$app->{secret}", ''));
+    return $http->post_form($self->metadata($endpoint), $form, { headers => \%headers });
 }
 
 sub _json {

@@ -80,7 +80,7 @@ _UPSTREAM = """
             return 200 "ok";
         }}
         location = /introspect {{
-            access_log questions;
+            access_log questions question;
             log_not_found off;
             default_type application/jwt;
             return 200 "{jwt}";

@@ -35,7 +35,7 @@ class Nginx:
         (folder / "nginx.conf").write_text(configuration(self.address))
         with listener, open(folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
-                [*TIED_TO_US, *under, *TIED_TO_US, binary]
+                [*TIED_TO_US, *under, binary]
                 + ["-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,

@@ -1,0 +1,225 @@
+//! What arrived from the authorization server: its status and its body, if that is whole.
+
+use core::ptr;
+
+use nginx_sys::{ngx_event_pipe_t, ngx_http_upstream_t, ngx_int_t, ngx_str_t};
+use phantom_token_core::answer::AnswerError;
+use phantom_token_core::reason::Reason;
+use thiserror::Error;
+
+use crate::code::OK;
+use crate::headers;
+use crate::pool::{bytes_of, string_over};
+use crate::request::Request;
+
+const SPECIAL_RESPONSE: ngx_int_t = nginx_sys::NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t;
+const GATEWAY_TIME_OUT: ngx_int_t = nginx_sys::NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t;
+
+/// The longest `Retry-After` that is passed on: an HTTP date has 29 characters.
+const MAX_RETRY_AFTER: usize = 40;
+
+/// Why there is no verdict.
+#[derive(Debug, Error)]
+pub(super) enum Trouble {
+    #[error(
+        "the introspection location answered by itself, without asking a server: check that it has \
+         a \"proxy_pass\" and that nothing in it or in the server block returns before that"
+    )]
+    NotAsked,
+    #[error(
+        "the server did not answer in time: it is slow, or \"proxy_connect_timeout\" and \
+         \"proxy_read_timeout\" of the introspection location are too short"
+    )]
+    TimedOut,
+    #[error(
+        "no complete answer: the server cannot be reached, its certificate is not trusted, or it \
+         closed the connection; nginx says which in the line before"
+    )]
+    Unreachable,
+    #[error("the answer is larger than \"phantom_token_max_response\"")]
+    TooLarge,
+    #[error("the answer was redirected inside nginx: ignore its X-Accel-Redirect header")]
+    Redirected,
+    #[error("no memory to read the answer")]
+    NoMemory,
+    #[error("{0}")]
+    Answer(#[from] AnswerError),
+}
+
+impl Trouble {
+    /// What the client's status follows from.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::NotAsked | Self::NoMemory => Reason::Internal,
+            Self::TimedOut => Reason::ServerTimeout,
+            Self::Unreachable => Reason::ServerUnreachable,
+            Self::TooLarge | Self::Redirected => Reason::ServerBadAnswer,
+            Self::Answer(error) => error.reason(),
+        }
+    }
+}
+
+/// The status and the whole body of the server's answer.
+pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8]), Trouble> {
+    if question.slot().is_null() {
+        // NGINX clears the slot in an internal redirect, and in nothing else.
+        return Err(Trouble::Redirected);
+    }
+    // SAFETY: the subrequest is live; it has an upstream if it was proxied.
+    let (upstream, sent) = unsafe {
+        let upstream = (*question.as_ptr()).upstream.as_ref();
+        (upstream, (*question.as_ptr()).headers_out.status)
+    };
+    let Some(upstream) = upstream else {
+        return match rc {
+            // limit_req and the like in the location: as if the server were busy.
+            429 | 503 => Ok((u16::try_from(rc).unwrap_or(503), &[])),
+            OK => Ok((status(sent), captured(question))),
+            _ => Err(Trouble::NotAsked),
+        };
+    };
+    let said = upstream.headers_in.status_n;
+    if rc >= SPECIAL_RESPONSE {
+        // proxy_intercept_errors gives the server's own status, all else is NGINX's.
+        return match usize::try_from(rc) {
+            Ok(rc) if rc == said => Ok((status(said), &[])),
+            _ if rc == GATEWAY_TIME_OUT => Err(Trouble::TimedOut),
+            Ok(413) => Err(Trouble::NotAsked),
+            _ => Err(Trouble::Unreachable),
+        };
+    }
+    if sent != 200 && sent != 0 && sent != 400 {
+        // The status decides alone.
+        return Ok((status(sent), &[]));
+    }
+    // SAFETY: a proxied request that was buffered has a pipe.
+    let pipe = unsafe { upstream.pipe.as_ref() };
+    match completeness(upstream, pipe, (is_cached(question), broke_off(question)), rc) {
+        Completeness::Complete => {
+            let body = captured(question);
+            // SAFETY: the subrequest is live.
+            let length = unsafe { (*question.as_ptr()).headers_out.content_length_n };
+            if length >= 0 && usize::try_from(length) != Ok(body.len()) {
+                return Err(Trouble::Unreachable);
+            }
+            Ok((status(sent), body))
+        }
+        // What is wrong with a refused question may be in the body, but need not.
+        _ if sent == 400 => Ok((400, &[])),
+        Completeness::TooLarge => Err(Trouble::TooLarge),
+        Completeness::Cut => Err(Trouble::Unreachable),
+        Completeness::TimedOut => Err(Trouble::TimedOut),
+    }
+}
+
+fn status(status: usize) -> u16 {
+    u16::try_from(status).unwrap_or(0)
+}
+
+/// Whether all of a body arrived.
+enum Completeness {
+    Complete,
+    TooLarge,
+    Cut,
+    TimedOut,
+}
+
+/// NGINX finalises a cut answer like a whole one; what happened shows in the upstream's state.
+fn completeness(
+    upstream: &ngx_http_upstream_t,
+    pipe: Option<&ngx_event_pipe_t>,
+    (cached, broke_off): (bool, bool),
+    rc: ngx_int_t,
+) -> Completeness {
+    if rc == OK && broke_off {
+        return if timed_out(upstream) { Completeness::TimedOut } else { Completeness::Cut };
+    }
+    if cached && rc == OK {
+        return Completeness::Complete;
+    }
+    let Some(pipe) = pipe.filter(|_| upstream.buffering() != 0) else {
+        return match upstream.length {
+            _ if rc != OK => Completeness::TooLarge,
+            // Whole by its length; or by the end of the connection, which cannot be told from a cut.
+            0 | -1 => Completeness::Complete,
+            _ => Completeness::Cut,
+        };
+    };
+    if pipe.downstream_error() != 0 || rc != OK {
+        return Completeness::TooLarge;
+    }
+    if pipe.upstream_done() != 0 || (pipe.upstream_eof() != 0 && pipe.length == -1) {
+        return Completeness::Complete;
+    }
+    Completeness::Cut
+}
+
+/// Whether a body that broke off did so because the time of the location was up: NGINX closes the
+/// connection before it tells, and what is left to see is how long it took.
+fn timed_out(upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: an upstream that was connected to has a configuration, and a state per attempt.
+    unsafe {
+        let (Some(conf), Some(state)) = (upstream.conf.as_ref(), upstream.state.as_ref()) else {
+            return false;
+        };
+        state.response_time >= conf.read_timeout
+    }
+}
+
+/// Whether NGINX ended the answer before its end; see `question::ask`.
+fn broke_off(question: Request<'_>) -> bool {
+    // SAFETY: the subrequest is live.
+    unsafe { (*question.as_ptr()).keepalive() == 0 }
+}
+
+/// Whether the answer came from a proxy_cache.
+fn is_cached(question: Request<'_>) -> bool {
+    // SAFETY: the subrequest is live.
+    unsafe { (*question.as_ptr()).cached() != 0 }
+}
+
+/// What the capturing buffer holds.
+fn captured(question: Request<'_>) -> &[u8] {
+    // SAFETY: `question` put one link with one buffer there; NGINX fills it from `pos` to `last`. It
+    // lives in the pool of the request, and is not written after the subrequest is finalised.
+    unsafe {
+        let out = (*question.as_ptr()).out;
+        let Some(buffer) = out.as_ref().and_then(|link| link.buf.as_ref()) else { return &[] };
+        let len = usize::try_from(buffer.last.offset_from(buffer.pos)).unwrap_or(0);
+        bytes_of(&ngx_str_t { len, data: buffer.pos })
+    }
+}
+
+/// The answer's Content-Type, with its parameters.
+pub(super) fn content_type(question: Request<'_>) -> &[u8] {
+    // SAFETY: the value is in the pool of the request.
+    unsafe { bytes_of(&(*question.as_ptr()).headers_out.content_type) }
+}
+
+/// The values of one header of the server's answer, as it was sent.
+pub(super) fn values<'r>(
+    question: Request<'r>,
+    lowcase: &'static [u8],
+) -> impl Iterator<Item = &'r [u8]> {
+    // SAFETY: the upstream, if there is one, lives as long as the request, and its headers with it.
+    unsafe {
+        let upstream = (*question.as_ptr()).upstream;
+        let list = if upstream.is_null() {
+            ptr::null()
+        } else {
+            &raw const (*upstream).headers_in.headers
+        };
+        headers::iterate(list)
+            .filter(move |(name, _)| name.eq_ignore_ascii_case(lowcase))
+            .map(|(_, value)| value)
+    }
+}
+
+/// The server's `Retry-After`, if it is fit to be passed on.
+pub(super) fn retry_after(question: Request<'_>) -> ngx_str_t {
+    values(question, b"retry-after")
+        .next()
+        .filter(|value| value.len() <= MAX_RETRY_AFTER)
+        .filter(|value| value.iter().all(|byte| (0x20..0x7f).contains(byte)))
+        .map_or(ngx_str_t::empty(), string_over)
+}
