@@ -91,6 +91,8 @@ pub enum LookUp<'b> {
 pub enum Stored {
     /// The entry is there.
     Stored,
+    /// The answer to a later question is there, and stays.
+    Outdated,
     /// The JWT is larger than what a shard holds: nothing is cached for this key.
     TooLarge,
     /// The shard cannot be used now (this thread holds its lock, or its content had to be thrown away just
@@ -188,7 +190,8 @@ impl Cache {
     }
 
     /// Stores what the authorization server said, in place of what was known of the token. The least
-    /// recently used entries of the same kind go where there is no room.
+    /// recently used entries of the same kind go where there is no room. An answer to an earlier question
+    /// than the one that is known by now is not stored: the server may have revoked the token in between.
     ///
     /// The JWT counts for active records alone. One whose `exp` has passed is stored as expired.
     pub fn store(&self, key: &TokenKey, record: &Record, jwt: &[u8], now: UnixMillis) -> Stored {
@@ -198,7 +201,7 @@ impl Cache {
         }
         let jwt = if record.state == State::Active { jwt } else { &[] };
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.store(key.bytes(), &record, jwt)))
+            .and_then(|shard| shard.run(|shard| shard.store(key.bytes(), &record, jwt, now)))
             .unwrap_or(Stored::Unavailable)
     }
 

@@ -102,9 +102,17 @@ impl<'a> Shard<'a> {
         key: &[u8; 32],
         record: &Record,
         jwt: &[u8],
+        now: UnixMillis,
     ) -> Result<Stored, Fault> {
+        let known = self.find(key)?;
+        if let Some(id) = known {
+            let known = self.head(id)?.record().ok_or(Fault)?;
+            if known.confirmed > record.confirmed && known.confirmed <= now {
+                return Ok(Stored::Outdated);
+            }
+        }
         self.locked.change();
-        if let Some(id) = self.find(key)? {
+        if let Some(id) = known {
             self.drop_entry(id)?;
         }
         let need = units_for(jwt.len());

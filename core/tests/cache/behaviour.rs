@@ -37,6 +37,19 @@ fn facts_come_back_whole() {
 }
 
 #[test]
+fn an_answer_that_was_overtaken_is_not_stored() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let later = Record { confirmed: NOW + 10, ..inactive() };
+    cache.store(&key(1), &later, b"", NOW + 20);
+    assert_eq!(cache.store(&key(1), &active(), b"jwt", NOW + 30), Stored::Outdated);
+    assert_eq!(look_up(&cache, &key(1), NOW + 30, &RULES), Found::Inactive(later));
+    // Unless the clock was set back: what lies in the future was not asked later.
+    assert_eq!(cache.store(&key(1), &active(), b"jwt", NOW + 5), Stored::Stored);
+    assert_eq!(get(&cache, 1), Found::Active(b"jwt".to_vec(), active()));
+}
+
+#[test]
 fn unknown_and_removed_tokens_are_missed() {
     let memory = Memory::new(1 << 16);
     let cache = memory.create();

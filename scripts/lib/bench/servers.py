@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 # However the benchmark ends, what it has started ends with it.
@@ -50,6 +48,8 @@ class Nginx:
         if self.process.poll() is None:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGQUIT)
+                # Without a master NGINX looks for the signal after an event; it may just have looked.
+                socket.create_connection(("127.0.0.1", self.port), TIME_TO_STOP).close()
             try:
                 self.process.wait(TIME_TO_STOP)
             except subprocess.TimeoutExpired:
