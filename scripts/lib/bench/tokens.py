@@ -6,12 +6,13 @@ import secrets
 
 LENGTH = 43
 _DIGITS = 7
-_START = secrets.token_urlsafe(32)[: LENGTH - _DIGITS]
+# tokens.lua makes the same tokens from this.
+START = secrets.token_urlsafe(32)[: LENGTH - _DIGITS]
 
 
 def token(index: int) -> str:
     """As long as 256 bits in base64url; the last digits tell one token from another."""
-    return f"{_START}{index:0{_DIGITS}d}"
+    return f"{START}{index:0{_DIGITS}d}"
 
 
 def tokens(count: int):

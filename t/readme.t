@@ -1,0 +1,113 @@
+#!/usr/bin/perl
+
+# The quick start of README.md, word by word: names and addresses of the outside world are all that is replaced.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::PhantomToken;
+
+plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
+
+sub file {
+    my ($name) = @_;
+    open my $handle, '<', "../$name" or die "$name: $!\n";
+    local $/;
+    return scalar <$handle>;
+}
+
+my $readme = file('README.md');
+my ($quick_start) = $readme =~ /```nginx\n(upstream as .*?)```/s;
+my ($log_format) = $readme =~ /```nginx\n(log_format .*?)```/s;
+my $connection = file('nginx-conf/introspection.conf');
+
+my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(13);
+
+for ($quick_start, $connection) {
+    s/server as\.example\.com:443/server 127.0.0.1:8443/;
+    s{/etc/ssl/certs/ca-certificates\.crt}{ca.crt};
+    s{include phantom-token/}{include };
+    s/^server \{$/server { listen 127.0.0.1:8080; access_log readme.log phantom;/m;
+}
+
+$t->write_file('introspection.conf', $connection);
+$t->write_file('introspection.secret', "s3cr&t of the gateway\n");
+$t->write_file_expand('nginx.conf', <<"CONF");
+%%TEST_GLOBALS%%
+daemon off;
+events {}
+http {
+    %%TEST_GLOBALS_HTTP%%
+    $log_format
+    upstream api { server 127.0.0.1:8082; }
+    $quick_start
+
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate server.crt;
+        ssl_certificate_key server.key;
+        location / {
+            proxy_set_header X-Connection \$connection;
+            proxy_set_header X-Host \$http_host;
+            proxy_pass http://127.0.0.1:8081;
+        }
+    }
+}
+CONF
+
+my ($ca, $ca_key) = IO::Socket::SSL::Utils::CERT_create(subject => { commonName => 'ca' }, CA => 1);
+my ($certificate, $key) = IO::Socket::SSL::Utils::CERT_create(
+    subject => { commonName => 'as.example.com' }, subjectAltNames => [[DNS => 'as.example.com']],
+    issuer => [$ca, $ca_key], purpose => 'server',
+);
+$t->write_file('ca.crt', IO::Socket::SSL::Utils::PEM_cert2string($ca));
+$t->write_file('server.crt', IO::Socket::SSL::Utils::PEM_cert2string($certificate));
+$t->write_file('server.key', IO::Socket::SSL::Utils::PEM_key2string($key));
+
+my $as = authorization_server($t);
+my $api = api($t);
+$t->run();
+
+my ($token, $jwt) = (token(), jwt());
+$as->script($token, $as->jwt_answer($jwt));
+
+my $response = call('/api/things', $token);
+is($response->status(), 200, 'the first call passes');
+is($api->authorization($response), "Bearer $jwt", 'with the JWT');
+my $question = $as->last_request($token);
+is($as->header($question, 'X-Host'), 'as.example.com', 'the server is asked by its name');
+is($as->header($question, 'Authorization'), 'Basic Z2F0ZXdheTpzM2NyJTI2dCtvZit0aGUrZ2F0ZXdheQ==',
+    'with the credentials of the file, form-encoded');
+
+call('/api/things', $token);
+is($as->questions($token), 1, 'the second call is a hit');
+
+my $unknown = token();
+$as->script($unknown, $as->inactive_answer());
+is(call('/api/things', $unknown)->status(), 401, 'an inactive token is refused');
+is($as->header($as->last_request($unknown), 'X-Connection'), $as->header($question, 'X-Connection'),
+    'the connection to the server is kept open');
+
+$t->stop();
+my @lines = split /\n/, $t->read_file('readme.log');
+like($lines[0], qr{"GET /api/things" 200 token=[0-9a-f]{8} cache=MISS refused=- asked=0\.\d{3}$}, 'log: a miss');
+like($lines[1], qr{" 200 token=[0-9a-f]{8} cache=HIT refused=- asked=-$}, 'log: a hit');
+like($lines[2], qr{" 401 token=[0-9a-f]{8} cache=MISS refused=inactive asked=0\.\d{3}$}, 'log: a refusal');
+
+# Every slug and directive that the module knows is in README.md.
+
+my @slugs = file('core/src/reason.rs') =~ /Self::\w+ => "(\w+)",/g;
+my @missing = grep { $readme !~ /\| `$_` \|/ } grep { !/^invalid_/ } @slugs;
+is("@missing", '', 'every slug is explained');
+my @directives = file('src/directives.rs') =~ /ngx_string!\("(phantom_token\w*)"\)/g;
+@missing = grep { $readme !~ /^\*\*Syntax:\*\* `$_ /m } @directives;
+is("@missing", '', 'every directive has its reference');
+my @variables = file('src/variables.rs') =~ /b"(phantom_token_\w+)"/g;
+@missing = grep { $readme !~ /\| `\$$_` \|/ } @variables;
+is("@missing", '', 'every variable is in the table');
