@@ -524,7 +524,7 @@ mod tests {
             bound: false,
         };
         let mut shard = Shard::new(region.lock(0).unwrap());
-        shard.store(&[0x5a; 32], &record, b"").unwrap();
+        shard.store(&[0x5a; 32], &record, b"", 0).unwrap();
         assert!(shard.find(&[0x5a; 32]).unwrap().is_some());
         // All of these, but for some of the bits that choose the bucket, look into the same chain.
         for bit in 0..256 {
