@@ -27,7 +27,8 @@ SHOWN_FUNCTIONS = 15
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(180 if options.quick else 720)
     # 500 clients are as many connections here, and twice as many in the worker.
@@ -36,7 +37,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="phantom-token-bench-") as folder:
             result = _measure(options, Path(folder))
-    except Failure as failure:
+    except (Failure, OSError) as failure:
         print(f"scripts/bench: {failure}", file=sys.stderr)
         return 1
     if options.json:
@@ -106,7 +107,9 @@ def _processor() -> str:
 
 
 def _nginx_version(binary: str) -> str:
-    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stderr
+    if not said.startswith("nginx version: "):
+        raise Failure(f"{binary} does not say its version as NGINX does (nginx -v)")
     return said.strip().removeprefix("nginx version: ")
 
 

@@ -27,8 +27,8 @@ async def _measure(testbed: Testbed) -> dict:
             *(asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(_REQUESTS))
         )
         begin = time.monotonic()
-        async with asyncio.timeout(client.TIMEOUT):
-            await asyncio.gather(*(_request(*connection) for connection in connections))
+        answers = asyncio.gather(*(_request(*connection) for connection in connections))
+        await asyncio.wait_for(answers, client.TIMEOUT)
         took = time.monotonic() - begin
     return {
         "requests": _REQUESTS,

@@ -20,7 +20,7 @@ _SCRIPT = Path(__file__).with_name("tokens.lua")
 
 
 def measure(testbed: Testbed, quick: bool) -> list[Figure]:
-    pairs, seconds = (5, 1) if quick else (15, 2)
+    pairs, seconds = (5, 1) if quick else (15, 3)
     with _own_processor() as give_processor:
         gateways = testbed.plain(), testbed.translating()
         workers = [client.worker_pid(gateway.port) for gateway in gateways]

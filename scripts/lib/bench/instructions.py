@@ -23,8 +23,7 @@ REPEATABLE = 0.002
 _PARTS = {
     "of these in the hash": re.compile(r"blake3"),
     "of these in glibc's malloc": re.compile(
-        r"^(_?_?(int_)?(malloc|free|memalign|calloc)\b|_int_|_mid_memalign|posix_memalign"
-        r"|unlink_chunk|malloc_consolidate|tcache_|checked_request2size|arena_)"
+        r"^(malloc\w*|calloc|free|posix_memalign|_mid_memalign|_int_\w+|unlink_chunk|sysmalloc)\b"
     ),
 }
 

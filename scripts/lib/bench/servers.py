@@ -55,16 +55,14 @@ class Nginx:
             except subprocess.TimeoutExpired:
                 self.process.terminate()
                 self.process.wait()
-        log = self.complaints()
-        if log:
-            raise Failure(f"NGINX is not content:\n{log}")
+                raise Failure("NGINX does not stop when it is asked to") from None
+        complaints = self._lines("error.log")
+        if self.process.returncode != 0:
+            complaints += [*self._lines("stderr"), f"it ended with status {self.process.returncode}"]
+        if complaints:
+            raise Failure("\n".join(["NGINX is not content:", *complaints[-10:]]))
 
-    def complaints(self) -> str:
-        """The end of its error log; if it could not even open that, of its standard error."""
-        for name in ("error.log", "stderr"):
-            file = self.folder / name
-            lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-            lines = [line for line in lines if "[" in line and "[notice]" not in line]
-            if lines:
-                return "\n".join(lines[-10:])
-        return ""
+    def _lines(self, name: str) -> list[str]:
+        file = self.folder / name
+        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+        return [line for line in lines if "[notice]" not in line]

@@ -2,12 +2,18 @@
 
 import base64
 import json
-import secrets
+import random
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
 
 LENGTH = 43
 _DIGITS = 7
-# tokens.lua makes the same tokens from this.
-START = secrets.token_urlsafe(32)[: LENGTH - _DIGITS]
+# Always the same, as is the JWT: what they cost is to be the same in every run. tokens.lua makes the
+# same tokens from this.
+START = _base64url(random.Random(0).randbytes(32))[: LENGTH - _DIGITS]
 
 
 def token(index: int) -> str:
@@ -22,7 +28,7 @@ def tokens(count: int):
 def jwt(length: int = 1200) -> str:
     """A JWT of exactly that many bytes, valid until 2100; nobody here looks at its signature."""
     header = _base64url(b'{"alg":"RS256","kid":"benchmark","typ":"at+jwt"}')
-    signature = _base64url(secrets.token_bytes(256))
+    signature = _base64url(random.Random(0).randbytes(256))
     room = length - len(header) - len(signature) - 2
     claims = {"iss": "https://issuer.example", "sub": "benchmark", "exp": 4102444800, "scope": ""}
     missing = room * 3 // 4 - len(json.dumps(claims, separators=(",", ":")))
@@ -31,7 +37,3 @@ def jwt(length: int = 1200) -> str:
     if len(made) != length:
         raise ValueError(f"no JWT with these parts has {length} bytes")
     return made
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
