@@ -215,7 +215,7 @@ unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
 /// Ends a subrequest that lacks what it needs.
 unsafe extern "C" fn give_up(question: *mut ngx_http_request_t) {
     // SAFETY: NGINX runs the handler of a live subrequest, which is finalised once.
-    unsafe { nginx_sys::ngx_http_finalize_request(question, OK) };
+    guard((), || unsafe { nginx_sys::ngx_http_finalize_request(question, OK) });
 }
 
 /// The form: the token, percent-encoded, and the fields of the configuration.

@@ -58,7 +58,7 @@ def _measure(options, folder: Path) -> dict:
         with testbed("instructions", single_process=True) as bed:
             found, notes, functions = instructions.measure(bed, options.quick)
     if "cpu" in options.only:
-        with testbed("cpu") as bed:
+        with cpu.one_processor(), testbed("cpu") as bed:
             found += cpu.measure(bed, options.quick)
     if "system-calls" in options.only:
         with testbed("system-calls", single_process=True) as bed:
