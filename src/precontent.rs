@@ -30,6 +30,11 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         if !location.is_on() || has_verdict(request.main()) {
             return DECLINED;
         }
+        if request.is_main() && Context::of(request).or_else(|| Context::create(request)).is_none()
+        {
+            // The context keeps the credentials for a location that a redirect may lead to.
+            return FAULT;
+        }
         match upstream::strip(request, location) {
             Some(()) => DECLINED,
             None => FAULT,

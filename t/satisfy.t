@@ -15,7 +15,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy access auth_basic auth_request))->plan(53);
+my $t = Test::Nginx->new()->has(qw(http proxy access auth_basic auth_request))->plan(55);
 
 $t->write_file('htpasswd', 'alice:{PLAIN}wonderland' . "\n");
 $t->write_file_expand('nginx.conf', <<'CONF');
@@ -43,6 +43,12 @@ http {
 
         location /any/allow { satisfy any; phantom_token on; allow all; proxy_pass http://127.0.0.1:8082; }
         location /any/deny { satisfy any; phantom_token on; deny all; proxy_pass http://127.0.0.1:8082; }
+        location /any/redirect {
+            satisfy any;
+            phantom_token on;
+            allow all;
+            try_files /nothing /all/allow/redirected;
+        }
         location /any/basic {
             satisfy any;
             phantom_token on;
@@ -209,6 +215,12 @@ $token = token();
 is($response->status(), 200, 'any, auth_request lets in');
 unlike($api->last_request('/any/request')->{head}, qr/\Q$token/, 'any, auth_request lets in: not the token');
 is($response->header('WWW-Authenticate'), undef, 'any, auth_request lets in: no challenge');
+
+# A request that passes without a verdict keeps its token for the location that it is redirected to.
+
+($response, $questions) = asked('/any/redirect', known());
+is($response->status(), 200, 'any, then all');
+is($api->authorization($response), "Bearer $jwt", 'any, then all: the JWT upstream');
 
 # auth_delay.
 
