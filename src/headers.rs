@@ -78,79 +78,76 @@ pub(crate) unsafe fn remove(
     pool: Pool<'_>,
     unwanted: impl Fn(&[u8]) -> bool,
 ) -> Option<()> {
-    // SAFETY: as the caller says; see `split_out` for the list.
+    // SAFETY: as the caller says; see `take_out` for the list.
     unsafe {
         let headers_in = &raw mut (*request).headers_in;
         let list = &raw mut (*headers_in).headers;
-        let mut previous: *mut ngx_list_part_t = ptr::null_mut();
-        let mut part = &raw mut (*list).part;
-        let mut index = 0;
-        loop {
-            if index >= (*part).nelts {
-                previous = part;
-                part = (*part).next;
-                index = 0;
-                if part.is_null() {
-                    return Some(());
-                }
+        let mut at = Place { previous: ptr::null_mut(), part: &raw mut (*list).part, index: 0 };
+        while !at.part.is_null() {
+            if at.index >= (*at.part).nelts {
+                at = Place { previous: at.part, part: (*at.part).next, index: 0 };
                 continue;
             }
-            let header = (*part).elts.cast::<ngx_table_elt_t>().add(index);
+            let header = (*at.part).elts.cast::<ngx_table_elt_t>().add(at.index);
             if !unwanted(bytes_of(&(*header).key)) {
-                index += 1;
+                at.index += 1;
                 continue;
             }
             if (*headers_in).authorization == header {
                 (*headers_in).authorization = ptr::null_mut();
             }
-            (part, index) = split_out(list, previous, part, index, pool)?;
+            at = take_out(list, at, pool)?;
         }
     }
+    Some(())
 }
 
-/// Takes element `index` out of `part`, and says where the element behind it is now. Keeps what NGINX
-/// relies on: no part is empty but a sole first one, and a push never writes over a live element.
-///
-/// # Safety
-/// `part` is part of `list`, with `previous` before it (null: it is the first), and more than `index`
-/// elements.
-unsafe fn split_out(
-    list: *mut ngx_list_t,
+/// A place in a list: an element of a part, or the end of the part.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The part before; null: there is none.
     previous: *mut ngx_list_part_t,
     part: *mut ngx_list_part_t,
     index: usize,
-    pool: Pool<'_>,
-) -> Option<(*mut ngx_list_part_t, usize)> {
+}
+
+/// Takes one element out, and says where the one behind it is now. Keeps what NGINX relies on: no part
+/// is empty but a sole first one, and a push never writes over an element.
+///
+/// # Safety
+/// `at` is an element of `list`, and `previous` the part before its part.
+unsafe fn take_out(list: *mut ngx_list_t, at: Place, pool: Pool<'_>) -> Option<Place> {
+    let Place { part, index, .. } = at;
     // SAFETY: as the caller says. Every pointer into `elts` stays within the part's own elements.
     unsafe {
         let count = (*part).nelts;
-        let is_last = (*list).last == part;
+        let was_last = (*list).last == part;
         let elements = (*part).elts.cast::<ngx_table_elt_t>();
         let next = if count == 1 {
-            unlink(list, previous, part)
+            unlink(list, at)
         } else if index == 0 {
             (*part).elts = elements.add(1).cast();
             (*part).nelts = count - 1;
-            (part, 0)
+            at
         } else if index + 1 == count {
             (*part).nelts = count - 1;
-            (part, count - 1)
+            at
         } else {
-            let rest = NonNull::new(ngx_palloc(pool.as_ptr(), size_of::<ngx_list_part_t>()))?
-                .cast::<ngx_list_part_t>();
-            rest.write(ngx_list_part_t {
-                elts: elements.add(index + 1).cast(),
-                nelts: count - index - 1,
-                next: (*part).next,
-            });
+            let rest = pool
+                .place(ngx_list_part_t {
+                    elts: elements.add(index + 1).cast(),
+                    nelts: count - index - 1,
+                    next: (*part).next,
+                })?
+                .as_ptr();
             (*part).nelts = index;
-            (*part).next = rest.as_ptr();
-            if is_last {
-                (*list).last = rest.as_ptr();
+            (*part).next = rest;
+            if was_last {
+                (*list).last = rest;
             }
-            (rest.as_ptr(), 0)
+            Place { previous: part, part: rest, index: 0 }
         };
-        if is_last {
+        if was_last {
             // Full, so that the next push makes a part of its own.
             (*list).nalloc = (*(*list).last).nelts.max(1);
         }
@@ -158,34 +155,31 @@ unsafe fn split_out(
     }
 }
 
-/// Takes a part with one element out of the list; see [`split_out`].
+/// Takes a part with one element out of the list; see [`take_out`].
 ///
 /// # Safety
-/// As of `split_out`.
-unsafe fn unlink(
-    list: *mut ngx_list_t,
-    previous: *mut ngx_list_part_t,
-    part: *mut ngx_list_part_t,
-) -> (*mut ngx_list_part_t, usize) {
+/// As of `take_out`.
+unsafe fn unlink(list: *mut ngx_list_t, at: Place) -> Place {
+    let Place { previous, part, .. } = at;
     // SAFETY: as the caller says.
     unsafe {
         let next = (*part).next;
         if !previous.is_null() {
             (*previous).next = next;
-            if (*list).last == part {
+            if next.is_null() {
                 (*list).last = previous;
             }
-            if next.is_null() { (previous, (*previous).nelts) } else { (next, 0) }
+            Place { previous, part: next, index: 0 }
         } else if next.is_null() {
             // The first part lies in the list itself: it stays, empty, with room for one element.
             (*part).nelts = 0;
-            (part, 0)
+            Place { previous, part, index: 0 }
         } else {
             *part = *next;
             if (*list).last == next {
                 (*list).last = part;
             }
-            (part, 0)
+            Place { previous, part, index: 0 }
         }
     }
 }
