@@ -13,7 +13,7 @@ use phantom_token_core::reason::Reason;
 use core::ptr::NonNull;
 
 use crate::code::{AGAIN, DECLINED, OK};
-use crate::conf::LocationConf;
+use crate::conf::{LocationConf, TokenSource};
 use crate::context::{CacheStatus, Context, Jwt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
@@ -40,6 +40,17 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         // SAFETY: the context lives in the request's pool. This call has it alone: what else writes to
         // it (an answer that arrives, the end of the request) runs from NGINX's event loop.
         let context = unsafe { context.as_mut() };
+        if matches!(context.stage, Stage::Waiting | Stage::Answered)
+            && !core::ptr::eq(context.location, request.location())
+        {
+            // NGINX took the request elsewhere while it waited (post_action): the answer is not for here.
+            if context.asking {
+                return FAULT;
+            }
+            question::stop_waiting(context);
+            context.stage = Stage::Open;
+            context.outcome = None;
+        }
         match context.stage {
             Stage::Open | Stage::Applied => decide(request, context),
             Stage::Waiting if wait_is_over(context) => {
@@ -116,7 +127,7 @@ fn presented<'r>(
             // SAFETY: as above.
             credentials::authorization(unsafe { bytes_of(&context.authorization) })
         }
-        Some(source) if core::ptr::eq(source, context.token_source) => {
+        Some(source) if is_known(source, context) => {
             // What carried it is gone since the first visit.
             // SAFETY: as above.
             credentials::bare(unsafe { bytes_of(&context.token) })
@@ -135,6 +146,17 @@ fn presented<'r>(
         }
         Credentials::Malformed => Err(Reason::Malformed),
         Credentials::None => Err(Reason::NoCredentials),
+    }
+}
+
+/// Whether the token was read from this variable on an earlier visit.
+fn is_known(source: &TokenSource, context: &Context) -> bool {
+    // SAFETY: sources and their names are the cycle's.
+    unsafe {
+        context
+            .token_source
+            .as_ref()
+            .is_some_and(|known| bytes_of(&known.name) == bytes_of(&source.name))
     }
 }
 
@@ -181,6 +203,7 @@ fn apply(request: Request<'_>, context: &mut Context, outcome: Outcome) -> ngx_i
                 return refuse(request, context, reason, ngx_str_t::empty());
             }
             context.reason = None;
+            context.location = location;
             match upstream::forward(request, context, location, jwt) {
                 Some(()) => OK,
                 None => FAULT,

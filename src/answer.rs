@@ -57,8 +57,11 @@ pub(crate) unsafe extern "C" fn arrived(
         }
         context.asking = false;
         let parent = question.main();
-        if rc == CLIENT_CLOSED || rc == REQUEST_TIME_OUT {
-            // NGINX ends the parent, and with it the flight: those who wait ask anew.
+        // SAFETY: the parent's connection is live.
+        let client_gone = unsafe { (*parent.connection()).error() } != 0;
+        if client_gone && (rc == CLIENT_CLOSED || rc == REQUEST_TIME_OUT) {
+            // NGINX ends the question with the parent.
+            abandon(context);
             return rc;
         }
 
@@ -81,8 +84,7 @@ pub(crate) unsafe extern "C" fn arrived(
             unsafe { flight::land(flight, |waiting| tell(waiting, &outcome)) };
         }
 
-        // SAFETY: the parent's connection is live.
-        if unsafe { (*parent.connection()).error() } != 0 {
+        if client_gone {
             return rc;
         }
         // SAFETY: the parent is live.
@@ -92,6 +94,21 @@ pub(crate) unsafe extern "C" fn arrived(
         // Whatever it was, the client's request decides about its response, not the question.
         OK
     })
+}
+
+/// There will be no answer: those who wait for it look up again, and one of them asks.
+pub(crate) fn abandon(context: &mut Context) {
+    let Some(flight) = NonNull::new(context.flight) else { return };
+    context.flight = ptr::null_mut();
+    // SAFETY: a flight that a context has is in the table. The contexts of those who wait live in the
+    // pools of their requests.
+    unsafe {
+        flight::land(flight, |waiting| {
+            if let Some(waiting) = Context::of(waiting) {
+                (*waiting.as_ptr()).stage = Stage::Open;
+            }
+        });
+    }
 }
 
 /// Whether the answer did not fit into the capturing buffer.

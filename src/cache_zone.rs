@@ -14,6 +14,7 @@ use crate::code::{ERROR, OK};
 use crate::guard::guard;
 use crate::log::{Shown, log};
 use crate::pool::{Pool, bytes_of};
+use crate::random;
 use crate::slot;
 
 /// The zone that is made where none is named.
@@ -159,12 +160,7 @@ fn create(shm_zone: &ngx_shm_zone_t) -> Result<Opened, InitError> {
     };
     let base = NonNull::new(base.cast::<u8>()).ok_or(InitError::NoMemory)?;
 
-    let mut secret = [0; 32];
-    // SAFETY: the buffer is of the length that is said.
-    let got = unsafe { libc::getrandom(secret.as_mut_ptr().cast(), secret.len(), 0) };
-    if usize::try_from(got) != Ok(secret.len()) {
-        return Err(InitError::NoRandomness);
-    }
+    let secret = random::secret().ok_or(InitError::NoRandomness)?;
     // SAFETY: the pages are ours alone, page-aligned, zeroed by the system, and stay mapped as long as
     // any cycle has the zone.
     let cache = unsafe { Cache::create(base, len, secret) }?;

@@ -19,7 +19,8 @@ use crate::cache_zone::{self, Zone, ZoneError};
 use crate::guard::guard;
 use crate::headers;
 use crate::log::Shown;
-use crate::pool::{Pool, push};
+use crate::pool::{Pool, bytes_of, push};
+use crate::random;
 use crate::slot::ctx_index;
 
 /// A directive that was not given at this level.
@@ -50,6 +51,9 @@ impl Position {
 pub(crate) struct TokenSource {
     /// The variable.
     pub(crate) value: *mut ngx_http_complex_value_t,
+    /// The variable's name, and its index.
+    pub(crate) name: ngx_str_t,
+    pub(crate) index: usize,
     /// What the variable reads, so that it can be kept from the upstream.
     pub(crate) carrier: Carrier,
 }
@@ -100,7 +104,9 @@ pub(crate) struct MainConf {
     /// `*const Zone`s, in the order of their declaration.
     pub(crate) zones: *mut ngx_array_t,
     /// `phantom_token on` is somewhere: the default zone is needed.
-    pub(crate) used: bool,
+    pub(crate) used: Cell<bool>,
+    /// Stands in for a zone's secret where no zone is in use.
+    secret: [u8; 32],
 }
 
 /// The `server` level: no directives of its own, but the identity of the block.
@@ -158,8 +164,11 @@ pub(crate) struct LocationConf {
     pub(crate) fixed_realm: bool,
     /// The challenges, by [`challenge_index`].
     pub(crate) challenges: [ngx_str_t; 3],
-    /// Indexes of `$http_authorization` and of the variable of `header`.
-    pub(crate) variables: [usize; 2],
+    /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
+    /// `$http_cookie`, that of `header` and that of `token=`.
+    pub(crate) variables: [usize; 4],
+    /// Stands in for a zone's secret where no zone is in use.
+    secret: [u8; 32],
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: Cell<Option<RealmKey>>,
@@ -178,6 +187,28 @@ impl LocationConf {
     pub(crate) fn shared_cache(&self) -> Option<&phantom_token_core::cache::Cache> {
         // SAFETY: a zone lives in the cycle's pool, as long as this configuration.
         unsafe { self.zone.as_ref() }?.cache()
+    }
+
+    /// The secret of the keys of this location.
+    pub(crate) fn secret(&self) -> &[u8; 32] {
+        self.shared_cache().map_or(&self.secret, |cache| cache.secret())
+    }
+
+    /// Whether a verdict that was applied in `other`, of the same server block, is one that this
+    /// location would apply likewise. What is inherited is the same by its address.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        // SAFETY: the strings are the cycle's.
+        let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
+        ptr::eq(self, other)
+            || ((self.endpoint == other.endpoint || self.endpoint.is_null())
+                && self.parameters == other.parameters
+                && self.members == other.members
+                && self.cache_key == other.cache_key
+                && self.token_source == other.token_source
+                && self.binding == other.binding
+                && same(&self.accept, &other.accept)
+                && same(&self.client_id, &other.client_id)
+                && same(&self.header, &other.header))
     }
 
     /// The JSON members that are searched for the JWT, in order.
@@ -225,7 +256,8 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
         if zones.is_null() {
             return ptr::null_mut();
         }
-        place(pool, MainConf { zones, used: false })
+        let Some(secret) = random::secret() else { return ptr::null_mut() };
+        place(pool, MainConf { zones, used: Cell::new(false), secret })
     })
 }
 
@@ -281,7 +313,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 forwards_authorization: true,
                 fixed_realm: false,
                 challenges: [ngx_str_t::empty(); 3],
-                variables: [0; 2],
+                variables: [0; 4],
+                secret: [0; 32],
                 realm_key: Cell::new(None),
             },
         )

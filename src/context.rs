@@ -10,7 +10,7 @@ use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::{Record, UnixMillis};
 
-use crate::conf::TokenSource;
+use crate::conf::{LocationConf, TokenSource};
 use crate::flight::{Flight, Waiter};
 use crate::pool::{Pool, string_over};
 use crate::request::Request;
@@ -138,6 +138,8 @@ pub(crate) struct Context {
     pub(crate) authorization: ngx_str_t,
     /// The token as the client sent it; empty: none.
     pub(crate) token: ngx_str_t,
+    /// Where the request waits, or where the verdict was applied; null: neither, or taken back since.
+    pub(crate) location: *const LocationConf,
     /// The `token=` variable that `token` was read from; null: from `Authorization`.
     pub(crate) token_source: *const TokenSource,
     /// What the token was looked up by.
@@ -184,6 +186,7 @@ impl Context {
                 reason: None,
                 authorization: string_over(request.authorization_value()),
                 token: ngx_str_t::empty(),
+                location: ptr::null(),
                 token_source: ptr::null(),
                 key: None,
                 outcome: None,
@@ -203,6 +206,16 @@ impl Context {
             request.set_slot(context.as_ptr().cast());
             Some(context)
         }
+    }
+
+    /// Whether the request stands, by its verdict, as `location` wants it.
+    pub(crate) fn has_verdict_for(&self, location: &LocationConf) -> bool {
+        // SAFETY: the location, null or not, is the cycle's.
+        let applied = unsafe { self.location.as_ref() };
+        self.stage == Stage::Applied
+            && self.reason.is_none()
+            && matches!(self.outcome, Some(Outcome::Active { .. }))
+            && applied.is_some_and(|applied| location.agrees_with(applied))
     }
 
     /// The request's context, also behind an internal redirect; `None`: the module has not seen it.

@@ -27,6 +27,7 @@ mod module;
 mod pool;
 mod precontent;
 mod question;
+mod random;
 mod realm;
 mod refusal;
 mod request;

@@ -6,10 +6,12 @@
 //! credentials or an asserted header upstream. This runs before try_files and mirror, so that what they
 //! start from is clean.
 
-use nginx_sys::{ngx_http_request_t, ngx_int_t};
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{ngx_http_request_t, ngx_int_t, ngx_str_t};
 
 use crate::code::DECLINED;
-use crate::context::{Context, Outcome, Stage};
+use crate::context::{Context, Stage};
 use crate::guard::guard;
 use crate::question;
 use crate::request::Request;
@@ -27,34 +29,52 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             return DECLINED;
         }
         let location = request.location();
-        if !location.is_on() || has_verdict(request.main()) {
+        let known = Context::of(request.main());
+        if !location.is_on() {
+            return leave(request, known);
+        }
+        // SAFETY: the context lives in the pool of the main request, and nobody else uses it meanwhile.
+        if known.is_some_and(|context| unsafe { context.as_ref() }.has_verdict_for(location)) {
             return DECLINED;
         }
-        if request.is_main() && Context::of(request).or_else(|| Context::create(request)).is_none()
-        {
-            // The context keeps the credentials for a location that a redirect may lead to.
-            return FAULT;
+        if !request.is_main() {
+            // SAFETY: as above.
+            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded_as);
+            return verdict(upstream::strip(request, location, forwarded));
         }
-        match upstream::strip(request, location) {
-            Some(()) => DECLINED,
-            None => FAULT,
-        }
+        // The context keeps the credentials for a location that a redirect may lead to.
+        let Some(mut context) = known.or_else(|| Context::create(request)) else { return FAULT };
+        // SAFETY: as above.
+        let context = unsafe { context.as_mut() };
+        context.location = ptr::null();
+        let forwarded = core::mem::replace(&mut context.forwarded_as, ngx_str_t::empty());
+        verdict(upstream::strip(request, location, Some(forwarded)))
     })
+}
+
+fn verdict(done: Option<()>) -> ngx_int_t {
+    if done.is_some() { DECLINED } else { FAULT }
+}
+
+/// A location that is off has nothing to remove, but from a request that NGINX took away from its wait
+/// for a verdict (post_action): it carries the token out of a location that is on.
+fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
+    let Some(mut context) = known.filter(|_| request.is_main()) else { return DECLINED };
+    // SAFETY: the context lives in the pool of the request, and nobody else uses it meanwhile.
+    let context = unsafe { context.as_mut() };
+    if context.stage != Stage::Waiting {
+        return DECLINED;
+    }
+    question::stop_waiting(context);
+    // SAFETY: the location where the request waited is the cycle's.
+    match unsafe { context.location.as_ref() } {
+        Some(location) => verdict(upstream::strip(request, location, None)),
+        None => DECLINED,
+    }
 }
 
 /// Whether this is the module's own subrequest, whose credentials are ours. It alone of all subrequests
 /// has this module's slot filled.
 fn is_question(request: Request<'_>) -> bool {
     !request.is_main() && !request.slot().is_null()
-}
-
-/// Whether the JWT is in the token's place.
-fn has_verdict(main: Request<'_>) -> bool {
-    Context::of(main).is_some_and(|context| {
-        // SAFETY: the context lives in the pool of the main request, and nobody changes it meanwhile.
-        let context = unsafe { context.as_ref() };
-        context.stage == Stage::Applied
-            && context.reason.is_none()
-            && matches!(context.outcome, Some(Outcome::Active { .. }))
-    })
 }

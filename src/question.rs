@@ -34,6 +34,11 @@ pub(crate) fn ask_or_wait(
     key: TokenKey,
 ) -> Result<(), Reason> {
     let location = request.location();
+    if context.asking || !context.flight.is_null() {
+        return Err(Reason::Internal);
+    }
+    stop_waiting(context);
+    context.location = location;
     watch_end(request, context).ok_or(Reason::Internal)?;
     // SAFETY: NGINX has set its clock.
     context.asked_at = unsafe { nginx_sys::ngx_current_msec };
@@ -56,6 +61,15 @@ pub(crate) fn ask_or_wait(
     }
     context.stage = Stage::Waiting;
     Ok(())
+}
+
+/// Ends the wait that the request may still be in.
+pub(crate) fn stop_waiting(context: &mut Context) {
+    if let Some(waiter) = NonNull::new(context.waiter) {
+        // SAFETY: the waiter lies in the pool of the request, as the context does.
+        unsafe { flight::leave(waiter) };
+        context.waiter = ptr::null_mut();
+    }
 }
 
 /// Has NGINX say when the request ends, however it does.
@@ -81,17 +95,8 @@ unsafe extern "C" fn ended(data: *mut c_void) {
         unsafe {
             let context = data.cast::<Context>();
             (*context).asking = false;
-            if let Some(waiter) = NonNull::new((*context).waiter) {
-                flight::leave(waiter);
-            }
-            if let Some(flight) = NonNull::new((*context).flight) {
-                (*context).flight = ptr::null_mut();
-                flight::land(flight, |waiting| {
-                    if let Some(waiting) = Context::of(waiting) {
-                        (*waiting.as_ptr()).stage = Stage::Open;
-                    }
-                });
-            }
+            stop_waiting(&mut *context);
+            answer::abandon(&mut *context);
         }
     });
 }

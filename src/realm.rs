@@ -32,8 +32,6 @@ pub(crate) fn token_key(request: Request<'_>, token: &[u8]) -> Option<TokenKey> 
 
 /// The part that is the same for all requests of a location.
 fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
-    // Without a zone the key serves for questions in flight in this worker alone.
-    let secret = location.shared_cache().map_or([0; 32], |cache| *cache.secret());
     let identity = request.server().identity.get();
     let members = location.members();
     let count = [u8::try_from(members.len()).unwrap_or(u8::MAX)];
@@ -44,7 +42,7 @@ fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
         // SAFETY: as above.
         location.parameters().iter().map(|parameter| unsafe { bytes_of(&parameter.name) });
     RealmKey::new(
-        &secret,
+        location.secret(),
         [MODE, &identity[..], accept, client_id, &count[..]]
             .into_iter()
             .chain(members.iter().copied())

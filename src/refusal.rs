@@ -53,7 +53,7 @@ pub(crate) fn refuse(
         );
     }
 
-    if upstream::strip(request, location).is_none() {
+    if upstream::strip(request, location, Some(context.forwarded_as)).is_none() {
         return ERROR;
     }
     if reason.is_clients() && challenge(request, context, location.challenge(reason)).is_none() {
@@ -80,17 +80,22 @@ fn challenge(request: Request<'_>, context: &mut Context, value: ngx_str_t) -> O
     let name = Name::fixed(b"WWW-Authenticate", b"www-authenticate");
     // SAFETY: the request is live; the element made by an earlier refusal is still in its list.
     unsafe {
-        if !context.challenge.is_null() {
+        let headers_out = &raw mut (*request.as_ptr()).headers_out;
+        if !context.challenge.is_null() && (*headers_out).www_authenticate == context.challenge {
             (*context.challenge).value = value;
             (*context.challenge).hash = name.hash;
             return Some(());
         }
-        let headers_out = &raw mut (*request.as_ptr()).headers_out;
         let header = headers::push(&raw mut (*headers_out).headers, name, value)?.as_ptr();
         #[cfg(nginx1_23_0)]
         {
             // auth_basic's, where both refuse.
             (*header).next = (*headers_out).www_authenticate;
+        }
+        #[cfg(not(nginx1_23_0))]
+        if let Some(earlier) = (*headers_out).www_authenticate.as_mut() {
+            // NGINX would not take it back together with ours.
+            earlier.hash = 0;
         }
         (*headers_out).www_authenticate = header;
         context.challenge = header;

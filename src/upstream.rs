@@ -56,19 +56,29 @@ pub(crate) fn forward(
 }
 
 /// Takes away all that carried the token or asserts what only the gateway may: for a request that has no
-/// verdict. Credentials of another scheme stay. `None`: no memory, and the request must not go on.
-pub(crate) fn strip(request: Request<'_>, location: &LocationConf) -> Option<()> {
+/// verdict. Credentials of another scheme stay. `forwarded` names a header in which another location put
+/// a JWT. `None`: no memory, and the request must not go on.
+pub(crate) fn strip(
+    request: Request<'_>,
+    location: &LocationConf,
+    forwarded: Option<ngx_str_t>,
+) -> Option<()> {
     let credentials = request.authorization_value();
     let token_in_authorization =
         !matches!(credentials::authorization(credentials), Credentials::None)
             || credentials.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP "));
     // SAFETY: the name is the cycle's.
     let asserted = unsafe { bytes_of(&location.header) };
+    // SAFETY: as above.
+    let forwarded = forwarded.map_or(&[][..], |name| unsafe { bytes_of(&name) });
+    let forwarded = Some(forwarded).filter(|name| !name.eq_ignore_ascii_case(b"authorization"));
     let unwanted = |name: &[u8]| {
-        (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
+        forwarded.is_some_and(|forwarded| headers::same_name(name, forwarded))
+            || (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
             || (!location.forwards_authorization && headers::same_name(name, asserted))
     };
-    if token_in_authorization || !location.forwards_authorization {
+    let forwarded_elsewhere = forwarded.is_some_and(|name| !name.is_empty());
+    if token_in_authorization || !location.forwards_authorization || forwarded_elsewhere {
         take_out(request, unwanted)?;
     }
     remove_carrier(request, location)?;
@@ -112,6 +122,19 @@ fn remove_cookie(request: Request<'_>, cookie: &[u8]) -> Option<()> {
     if !request.is_main() {
         // Its own list first: the values below are the parent's otherwise.
         take_out(request, |_| false)?;
+        // Nor do `$http_cookie` and its like read the parent's.
+        // SAFETY: the request is live, and the field its own.
+        unsafe {
+            let headers_in = &raw mut (*request.as_ptr()).headers_in;
+            #[cfg(nginx1_23_0)]
+            {
+                (*headers_in).cookie = ptr::null_mut();
+            }
+            #[cfg(not(nginx1_23_0))]
+            {
+                (*headers_in).cookies.nelts = 0;
+            }
+        }
     }
     // SAFETY: the list of headers is the request's own; a value is replaced by another one of its pool.
     unsafe {

@@ -25,7 +25,7 @@ pub(crate) unsafe extern "C" fn init_main(cf: *mut ngx_conf_t, conf: *mut c_void
         // SAFETY: NGINX calls with a live configuration and the result of create_main.
         let (cf, main) = unsafe { (&mut *cf, &mut *conf.cast::<MainConf>()) };
         // SAFETY: create_main made the array.
-        if main.used && unsafe { (*main.zones).nelts } == 0 {
+        if main.used.get() && unsafe { (*main.zones).nelts } == 0 {
             let (name, size) = (cache_zone::DEFAULT_NAME, cache_zone::DEFAULT_SIZE);
             if let Err(error) = main.declare_zone(cf, name, size) {
                 log!(NGX_LOG_EMERG, cf.log, "{error}");
@@ -135,6 +135,13 @@ impl LocationConf {
             });
         }
 
+        if self.max_response == 0 {
+            return Err(MergeFault {
+                text: "\"phantom_token_max_response 0\" leaves no room for any answer".into(),
+                at,
+            });
+        }
+
         let millis = |time: ngx_msec_t| i64::try_from(time).unwrap_or(i64::MAX);
         self.freshness = Freshness {
             max_ttl: millis(self.max_ttl),
@@ -176,8 +183,14 @@ impl LocationConf {
 
         self.variables = [
             variable_index(cf, pool, b"authorization").ok_or_else(|| no_memory(at))?,
+            variable_index(cf, pool, b"cookie").ok_or_else(|| no_memory(at))?,
             variable_index(cf, pool, header).ok_or_else(|| no_memory(at))?,
+            0,
         ];
+        // SAFETY: the source, null or not, is the cycle's.
+        let source = unsafe { self.token_source.as_ref() };
+        self.variables[3] = source.map_or(self.variables[0], |source| source.index);
+        self.secret = main_conf(cf).secret;
         Ok(())
     }
 
@@ -243,5 +256,6 @@ fn must_have_endpoint(cf: &ngx_conf_t) -> bool {
     if is_server {
         return core.locations.is_null();
     }
-    core.named() == 0 && core.internal == 0
+    // `if` and `limit_except` blocks belong to a level that was looked at itself.
+    core.noname() == 0 && core.named() == 0 && core.internal == 0
 }

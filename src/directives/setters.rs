@@ -1,12 +1,12 @@
 //! How each directive's arguments become configuration.
 
 use core::ffi::{c_char, c_void};
-use core::ptr;
 
 use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_set_str_slot,
     ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
-    ngx_http_complex_value_t, ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
+    ngx_http_complex_value_t, ngx_http_get_variable_index, ngx_http_set_complex_value_slot,
+    ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::{answer, form};
 use thiserror::Error;
@@ -137,10 +137,7 @@ pub(super) unsafe extern "C" fn set_phantom_token(
 
 /// Notes that the default zone is needed, where none is declared.
 fn use_module(cf: &mut ngx_conf_t) {
-    let main = ptr::from_ref(main_conf(cf)).cast_mut();
-    // SAFETY: the configuration is read by one thread, and no other reference to its http level
-    // exists while a setter runs.
-    unsafe { (*main).used = true };
+    main_conf(cf).used.set(true);
 }
 
 /// Compiles `$variable`, and finds out what carries it.
@@ -157,6 +154,9 @@ fn token_source(
     if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
         return Err(Fault::TokenSource);
     }
+    if name == b"http_authorization" {
+        return Err(Fault::TokenSource);
+    }
     let carrier = if let Some(header) = name.strip_prefix(b"http_") {
         if is_reserved(header) {
             return Err(Fault::ReservedHeader(shown(header)));
@@ -169,7 +169,11 @@ fn token_source(
     };
     let compiled = compile(cf, value)?;
     let value = pool.place(compiled).ok_or(Fault::NoMemory)?.as_ptr();
-    let source = pool.place(TokenSource { value, carrier }).ok_or(Fault::NoMemory)?;
+    let mut name = pool.string(name).ok_or(Fault::NoMemory)?;
+    // SAFETY: the name is the cycle's, as NGINX expects.
+    let index = unsafe { ngx_http_get_variable_index(cf, &raw mut name) };
+    let index = usize::try_from(index).map_err(|_| Fault::Logged)?;
+    let source = pool.place(TokenSource { value, name, index, carrier }).ok_or(Fault::NoMemory)?;
     Ok(source.as_ptr())
 }
 
@@ -208,7 +212,7 @@ pub(super) unsafe extern "C" fn set_endpoint(
         // A subrequest is made to a URI: not to another server, and not to a named location.
         let uri = text(args.first());
         let is_url = uri.windows(3).any(|three| three == b"://");
-        if uri.is_empty() || uri.starts_with(b"@") || is_url {
+        if uri.is_empty() || uri.starts_with(b"@") || uri.starts_with(b"?") || is_url {
             return Err(Fault::Endpoint(shown(uri)));
         }
         Ok(())

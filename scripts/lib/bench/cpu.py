@@ -35,8 +35,8 @@ def one_processor():
 def measure(testbed: Testbed, quick: bool) -> list[Figure]:
     """Of a testbed that was made within `one_processor`.
 
-    Each round has workers of its own: where the memory of a process happens to lie makes it slower
-    or faster by more than what is to be seen, for as long as it lives."""
+    Each round has workers of its own: where the memory of a process happens to lie can make it faster
+    or slower for as long as it lives."""
     used = {count: ([], []) for count in _TOKENS}
     rounds = 4 if quick else 15
     for number in range(rounds):
