@@ -26,12 +26,15 @@ my @location = (
     ['phantom_token on off on;', qr/invalid number of arguments in "phantom_token"/],
     ['phantom_token on token=;', qr/"phantom_token".*token=/],
     ['phantom_token on token=cookie_a;', qr/"phantom_token".*token=/],
+    ['phantom_token on token=$http_authorization;', qr/"phantom_token".*token=/],
+    ['phantom_token on token=$http_host;', qr/"phantom_token".*host/],
     ['phantom_token on toke=$cookie_a;', qr/"phantom_token".*toke=/],
 
     ['phantom_token_introspection_endpoint;', qr/invalid number of arguments/],
     ['phantom_token_introspection_endpoint "";', qr/phantom_token_introspection_endpoint/],
     ['phantom_token_introspection_endpoint https://as.example/introspect;',
         qr/phantom_token_introspection_endpoint.*location/],
+    ['phantom_token_introspection_endpoint ?token=x;', qr/phantom_token_introspection_endpoint.*location/],
     ['phantom_token_introspection_endpoint @named;', qr/phantom_token_introspection_endpoint.*named/],
 
     ['phantom_token_introspection_parameter resource;', qr/invalid number of arguments/],
@@ -65,6 +68,8 @@ my @location = (
     ['phantom_token_binding required;', qr/required/],
     ['phantom_token_binding maybe;', qr/maybe/],
     ['phantom_token_max_response much;', qr/phantom_token_max_response/],
+    ["$on phantom_token_max_response 0;", qr/phantom_token_max_response/],
+    ["phantom_token_jwt_member " . join(' ', 'a' .. 'z', 'aa' .. 'az') . ';', qr/phantom_token_jwt_member.*too many/],
     ['phantom_token_max_response -1;', qr/phantom_token_max_response/],
 
     ['phantom_token_cache nowhere;', qr/nowhere/],
@@ -128,6 +133,9 @@ my @accepted = (
     "$on phantom_token_cache off;",
     "$on phantom_token_cache one; phantom_token_cache_key \$host;",
     "$on phantom_token_cache_max_ttl 1d; phantom_token_cache_default_ttl 0; phantom_token_cache_negative_ttl 500ms;",
+    # What inherits `on` where no client gets to, or where the level around it was looked at.
+    "$on if (\$host = nowhere) { return 204; }",
+    "$on limit_except GET { deny all; }",
     "$on phantom_token_cache_control ignore; phantom_token_binding optional;",
 );
 

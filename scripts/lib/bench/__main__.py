@@ -74,11 +74,9 @@ def _measure(options, folder: Path) -> dict:
                 "{delay_ms:.0f} ms".format(**result["coalescing"])
             )
 
-    if found:
-        print(figures.table(found), end="\n\n")
-    print("\n".join(notes))
-    if functions:
-        print(f"\n{_function_table(functions)}")
+    blocks = [figures.table(found) if found else "", "\n".join(notes)]
+    blocks.append(_function_table(functions) if functions else "")
+    print("\n\n".join(filter(None, blocks)))
     return result
 
 

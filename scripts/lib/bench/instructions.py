@@ -86,7 +86,9 @@ def _figure(name: str, plain: list[Counter], hit: list[Counter], part: re.Patter
     def count(run: Counter) -> float:
         return sum(n for function, n in run.items() if part.search(function))
 
-    return difference(name, "instructions", [count(run) for run in plain], [count(run) for run in hit])
+    return difference(
+        name, "instructions", [count(run) for run in plain], [count(run) for run in hit]
+    )
 
 
 def _repeatability(plain: list[Counter], hit: list[Counter]) -> str:

@@ -62,7 +62,10 @@ class Nginx:
                 raise Failure("NGINX does not stop when it is asked to") from None
         complaints = self._lines("error.log")
         if self.process.returncode != 0:
-            complaints += [*self._lines("stderr"), f"it ended with status {self.process.returncode}"]
+            complaints += [
+                *self._lines("stderr"),
+                f"it ended with status {self.process.returncode}",
+            ]
         if complaints:
             raise Failure("\n".join(["NGINX is not content:", *complaints[-10:]]))
 
