@@ -34,33 +34,32 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         if !request.location().is_on() {
             return DECLINED;
         }
-        let Some(mut context) = Context::of(request).or_else(|| Context::create(request)) else {
+        let Some(context) = Context::of(request).or_else(|| Context::create(request)) else {
             return FAULT;
         };
-        // SAFETY: the context lives in the request's pool. This call has it alone: what else writes to
-        // it (an answer that arrives, the end of the request) runs from NGINX's event loop.
-        let context = unsafe { context.as_mut() };
-        if matches!(context.stage, Stage::Waiting | Stage::Answered)
-            && !core::ptr::eq(context.location, request.location())
+        // SAFETY: the context lives in the request's pool.
+        let context = unsafe { context.as_ref() };
+        if matches!(context.stage.get(), Stage::Waiting | Stage::Answered)
+            && !core::ptr::eq(context.location.get(), request.location())
         {
             // NGINX took the request elsewhere while it waited (post_action): the answer is not for here.
-            if context.asking {
+            if context.asking.get() {
                 return FAULT;
             }
             question::stop_waiting(context);
-            context.stage = Stage::Open;
-            context.outcome = None;
+            context.stage.set(Stage::Open);
+            context.outcome.set(None);
         }
-        match context.stage {
+        match context.stage.get() {
             Stage::Open | Stage::Applied => decide(request, context),
             Stage::Waiting if wait_is_over(context) => {
-                context.took = Some(elapsed(context));
+                context.took.set(Some(elapsed(context)));
                 apply(request, context, Outcome::refused(Reason::Overload))
             }
             Stage::Waiting => AGAIN,
             Stage::Answered => {
-                context.took = Some(elapsed(context));
-                let outcome = context.outcome.unwrap_or(Outcome::refused(Reason::Internal));
+                context.took.set(Some(elapsed(context)));
+                let outcome = context.outcome.get().unwrap_or(Outcome::refused(Reason::Internal));
                 apply(request, context, outcome)
             }
         }
@@ -68,16 +67,16 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
 }
 
 /// The request's first visit, or its first one after an internal redirect.
-fn decide(request: Request<'_>, context: &mut Context) -> ngx_int_t {
+fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     let location = request.location();
     let outcome = |reason| Outcome::refused(reason);
 
     if location.endpoint.is_null() {
         // An internal or named location that inherited `on` without one: the verdict of the location
         // before counts, or none.
-        let known = context
-            .outcome
-            .filter(|known| context.reason.is_none() && matches!(known, Outcome::Active { .. }));
+        let known = context.outcome.get().filter(|known| {
+            context.reason.get().is_none() && matches!(known, Outcome::Active { .. })
+        });
         return apply(request, context, known.unwrap_or(outcome(Reason::Internal)));
     }
     let token = match presented(request, context, location) {
@@ -88,16 +87,16 @@ fn decide(request: Request<'_>, context: &mut Context) -> ngx_int_t {
         return apply(request, context, outcome(Reason::Internal));
     };
     let now = request::now();
-    if let Some(Outcome::Active { record, .. }) = context.outcome
-        && context.key == Some(key)
+    if let Some(Outcome::Active { record, .. }) = context.outcome.get()
+        && context.key.get() == Some(key)
         && !record.is_expired(now)
-        && let Some(known) = context.outcome
+        && let Some(known) = context.outcome.get()
     {
         // Translated before the redirect, and nothing that shapes the verdict has changed.
         return apply(request, context, known);
     }
-    context.key = Some(key);
-    context.outcome = None;
+    context.key.set(Some(key));
+    context.outcome.set(None);
 
     match look_up(request, context, location, &key) {
         Some(known) => apply(request, context, known),
@@ -111,7 +110,7 @@ fn decide(request: Request<'_>, context: &mut Context) -> ngx_int_t {
 /// The token of the request (RFC 6750 section 2), as the client sent it.
 fn presented<'r>(
     request: Request<'r>,
-    context: &mut Context,
+    context: &Context,
     location: &LocationConf,
 ) -> Result<&'r [u8], Reason> {
     // SAFETY: the source, null or not, is the cycle's.
@@ -119,29 +118,29 @@ fn presented<'r>(
         None => {
             if request.args().len() > 12 && credentials::in_query(request.args()) {
                 // SAFETY: the value is in the request's memory.
-                let value = unsafe { bytes_of(&context.authorization) };
+                let value = unsafe { bytes_of(&context.authorization.get()) };
                 if credentials::authorization(value) != Credentials::None {
                     return Err(Reason::SeveralTokens);
                 }
             }
             // SAFETY: as above.
-            credentials::authorization(unsafe { bytes_of(&context.authorization) })
+            credentials::authorization(unsafe { bytes_of(&context.authorization.get()) })
         }
         Some(source) if is_known(source, context) => {
             // What carried it is gone since the first visit.
             // SAFETY: as above.
-            credentials::bare(unsafe { bytes_of(&context.token) })
+            credentials::bare(unsafe { bytes_of(&context.token.get()) })
         }
         Some(source) => {
             // SAFETY: the variable was compiled for this configuration.
             credentials::bare(unsafe { request.evaluate(source.value) }.ok_or(Reason::Internal)?)
         }
     };
-    context.token_source = location.token_source;
-    context.token = ngx_str_t::empty();
+    context.token_source.set(location.token_source);
+    context.token.set(ngx_str_t::empty());
     match credentials {
         Credentials::Bearer(token) => {
-            context.token = string_over(token);
+            context.token.set(string_over(token));
             Ok(token)
         }
         Credentials::Malformed => Err(Reason::Malformed),
@@ -155,6 +154,7 @@ fn is_known(source: &TokenSource, context: &Context) -> bool {
     unsafe {
         context
             .token_source
+            .get()
             .as_ref()
             .is_some_and(|known| bytes_of(&known.name) == bytes_of(&source.name))
     }
@@ -163,7 +163,7 @@ fn is_known(source: &TokenSource, context: &Context) -> bool {
 /// What the cache knows; `None`: it has to be asked.
 fn look_up(
     request: Request<'_>,
-    context: &mut Context,
+    context: &Context,
     location: &LocationConf,
     key: &TokenKey,
 ) -> Option<Outcome> {
@@ -183,14 +183,14 @@ fn look_up(
         LookUp::Expired(_) => (CacheStatus::Expired, Some(Outcome::refused(Reason::Expired))),
         LookUp::NoRoom => (CacheStatus::None, None),
     };
-    context.cache_status = status;
+    context.cache_status.set(status);
     Some(outcome.unwrap_or(Outcome::refused(Reason::Internal)))
 }
 
 /// Lets the request pass with its JWT, if the location's rules agree, or refuses it.
-fn apply(request: Request<'_>, context: &mut Context, outcome: Outcome) -> ngx_int_t {
-    context.stage = Stage::Applied;
-    context.outcome = Some(outcome);
+fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t {
+    context.stage.set(Stage::Applied);
+    context.outcome.set(Some(outcome));
     let location = request.location();
     match outcome {
         Outcome::Active { jwt, record } => {
@@ -202,8 +202,8 @@ fn apply(request: Request<'_>, context: &mut Context, outcome: Outcome) -> ngx_i
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());
             }
-            context.reason = None;
-            context.location = location;
+            context.reason.set(None);
+            context.location.set(location);
             match upstream::forward(request, context, location, jwt) {
                 Some(()) => OK,
                 None => FAULT,
@@ -216,11 +216,11 @@ fn apply(request: Request<'_>, context: &mut Context, outcome: Outcome) -> ngx_i
 /// Whether a wait for another request's question has lasted as long as it may.
 fn wait_is_over(context: &Context) -> bool {
     // SAFETY: the waiter lies in the request's pool.
-    NonNull::new(context.waiter).is_some_and(|waiter| unsafe { flight::timed_out(waiter) })
+    NonNull::new(context.waiter.get()).is_some_and(|waiter| unsafe { flight::timed_out(waiter) })
 }
 
 /// How long the request has waited, in milliseconds.
 fn elapsed(context: &Context) -> usize {
     // SAFETY: NGINX has set its clock.
-    unsafe { nginx_sys::ngx_current_msec }.wrapping_sub(context.asked_at)
+    unsafe { nginx_sys::ngx_current_msec }.wrapping_sub(context.asked_at.get())
 }

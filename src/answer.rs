@@ -39,10 +39,10 @@ pub(crate) unsafe extern "C" fn arrived(
 ) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: NGINX calls with what `question` gave it; the parent is the request that asks, and
-        // lives at least as long as its subrequest. Nobody else uses its context meanwhile.
+        // lives at least as long as its subrequest. So does its context.
         let (question, context) =
-            unsafe { (Request::from_ptr(question), &mut *data.cast::<Context>()) };
-        if !context.asking {
+            unsafe { (Request::from_ptr(question), &*data.cast::<Context>()) };
+        if !context.asking.get() {
             // NGINX finalises a second time what failed on the first.
             return OK;
         }
@@ -55,7 +55,7 @@ pub(crate) unsafe extern "C" fn arrived(
         if overflowed {
             forgive(question);
         }
-        context.asking = false;
+        context.asking.set(false);
         let parent = question.main();
         // SAFETY: the parent's connection is live.
         let client_gone = unsafe { (*parent.connection()).error() } != 0;
@@ -72,14 +72,14 @@ pub(crate) unsafe extern "C" fn arrived(
         let outcome = guard(Outcome::refused(Reason::Internal), || conclude(question, context, rc));
         // SAFETY: as above.
         unsafe { (*question.log()).action = ptr::null_mut() };
-        context.outcome = Some(outcome);
-        context.stage = Stage::Answered;
-        context.trouble_logged = matches!(
+        context.outcome.set(Some(outcome));
+        context.stage.set(Stage::Answered);
+        context.trouble_logged.set(matches!(
             outcome,
             Outcome::Refused { reason, .. } if !reason.is_clients()
-        );
-        if let Some(flight) = NonNull::new(context.flight) {
-            context.flight = ptr::null_mut();
+        ));
+        if let Some(flight) = NonNull::new(context.flight.get()) {
+            context.flight.set(ptr::null_mut());
             // SAFETY: a flight that the context has is in the table.
             unsafe { flight::land(flight, |waiting| tell(waiting, &outcome)) };
         }
@@ -97,15 +97,15 @@ pub(crate) unsafe extern "C" fn arrived(
 }
 
 /// There will be no answer: those who wait for it look up again, and one of them asks.
-pub(crate) fn abandon(context: &mut Context) {
-    let Some(flight) = NonNull::new(context.flight) else { return };
-    context.flight = ptr::null_mut();
+pub(crate) fn abandon(context: &Context) {
+    let Some(flight) = NonNull::new(context.flight.get()) else { return };
+    context.flight.set(ptr::null_mut());
     // SAFETY: a flight that a context has is in the table. The contexts of those who wait live in the
     // pools of their requests.
     unsafe {
         flight::land(flight, |waiting| {
             if let Some(waiting) = Context::of(waiting) {
-                (*waiting.as_ptr()).stage = Stage::Open;
+                (*waiting.as_ptr()).stage.set(Stage::Open);
             }
         });
     }
@@ -148,11 +148,12 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
             .string(unsafe { bytes_of(&retry_after) })
             .map(|retry_after| Outcome::Refused { reason, retry_after }),
     };
-    // SAFETY: the context lives in the pool of the waiting request, and nobody uses it meanwhile.
+    // SAFETY: the context lives in the pool of the waiting request.
     unsafe {
-        (*context.as_ptr()).outcome =
-            Some(copy.unwrap_or_else(|| Outcome::refused(Reason::Internal)));
-        (*context.as_ptr()).stage = Stage::Answered;
+        (*context.as_ptr())
+            .outcome
+            .set(Some(copy.unwrap_or_else(|| Outcome::refused(Reason::Internal))));
+        (*context.as_ptr()).stage.set(Stage::Answered);
     }
 }
 
@@ -186,7 +187,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
         directives: cache_control::parse(values(question, b"cache-control")),
         body,
     };
-    let reading = Reading { members: location.members(), asked: context.asked, now };
+    let reading = Reading { members: location.members(), asked: context.asked.get(), now };
     match answer::judge(&answer, &reading, scratch)? {
         Verdict::Active { jwt, record } => {
             keep(question, context, &record, jwt);
@@ -207,7 +208,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
 /// Stores a verdict, as far as the asking location's rules let it be used again.
 fn keep(question: Request<'_>, context: &Context, record: &Record, jwt: &[u8]) {
     let location = question.main().location();
-    let (Some(cache), Some(key)) = (location.shared_cache(), context.key) else { return };
+    let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
     if !location.freshness.is_fresh(record, now) {
         // An older verdict must not outlive this one in a location with longer times.
@@ -248,6 +249,6 @@ fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble:
         Shown(uri),
         Shown(peer),
         // SAFETY: the token is in the request's memory.
-        Fingerprint(unsafe { bytes_of(&context.token) })
+        Fingerprint(unsafe { bytes_of(&context.token.get()) })
     );
 }

@@ -1,5 +1,6 @@
 //! What the module knows of one request, kept where an internal redirect does not lose it.
 
+use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
@@ -129,45 +130,47 @@ impl Outcome {
 
 /// One request's state. It lies in the request's pool as the data of a pool cleanup: an internal
 /// redirect clears NGINX's per-module slots, and the pool's list of cleanups is what it leaves.
+///
+/// Cells, because a variable that is evaluated on the way reads what the handler is about to change.
 pub(crate) struct Context {
-    pub(crate) stage: Stage,
-    pub(crate) cache_status: CacheStatus,
+    pub(crate) stage: Cell<Stage>,
+    pub(crate) cache_status: Cell<CacheStatus>,
     /// Why the request was refused last.
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Cell<Option<Reason>>,
     /// The client's `Authorization` value, before anything was replaced.
-    pub(crate) authorization: ngx_str_t,
+    pub(crate) authorization: Cell<ngx_str_t>,
     /// The token as the client sent it; empty: none.
-    pub(crate) token: ngx_str_t,
+    pub(crate) token: Cell<ngx_str_t>,
     /// Where the request waits, or where the verdict was applied; null: neither, or taken back since.
-    pub(crate) location: *const LocationConf,
+    pub(crate) location: Cell<*const LocationConf>,
     /// The `token=` variable that `token` was read from; null: from `Authorization`.
-    pub(crate) token_source: *const TokenSource,
+    pub(crate) token_source: Cell<*const TokenSource>,
     /// What the token was looked up by.
-    pub(crate) key: Option<TokenKey>,
+    pub(crate) key: Cell<Option<TokenKey>>,
     /// The outcome, once there is one.
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Cell<Option<Outcome>>,
     /// Name of the header that carries the JWT upstream; empty: nothing was forwarded yet.
-    pub(crate) forwarded_as: ngx_str_t,
+    pub(crate) forwarded_as: Cell<ngx_str_t>,
     /// The challenge of an earlier refusal of this request; null: none.
-    pub(crate) challenge: *mut ngx_table_elt_t,
+    pub(crate) challenge: Cell<*mut ngx_table_elt_t>,
     /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
-    pub(crate) asked_at: ngx_msec_t,
+    pub(crate) asked_at: Cell<ngx_msec_t>,
     /// The same by the wall clock: an answer is as old as its question.
-    pub(crate) asked: UnixMillis,
+    pub(crate) asked: Cell<UnixMillis>,
     /// How long the wait for an answer took, in milliseconds.
-    pub(crate) took: Option<ngx_msec_t>,
+    pub(crate) took: Cell<Option<ngx_msec_t>>,
     /// This request asks, and has no answer yet.
-    pub(crate) asking: bool,
+    pub(crate) asking: Cell<bool>,
     /// The question that this request asks, null if none. Lives in this request's pool.
-    pub(crate) flight: *mut Flight,
+    pub(crate) flight: Cell<*mut Flight>,
     /// What answers in the introspection location: `proxy_pass`, as a rule.
-    pub(crate) content_handler: ngx_http_handler_pt,
+    pub(crate) content_handler: Cell<ngx_http_handler_pt>,
     /// Why there is no verdict was logged when the answer arrived.
-    pub(crate) trouble_logged: bool,
+    pub(crate) trouble_logged: Cell<bool>,
     /// The end of the request is watched.
-    pub(crate) watched: bool,
+    pub(crate) watched: Cell<bool>,
     /// This request's place among those who wait, null if it never waited.
-    pub(crate) waiter: *mut Waiter,
+    pub(crate) waiter: Cell<*mut Waiter>,
 }
 
 impl Context {
@@ -181,26 +184,26 @@ impl Context {
             let cleanup = NonNull::new(cleanup)?.as_ptr();
             let context = NonNull::new((*cleanup).data)?.cast::<Self>();
             context.write(Self {
-                stage: Stage::Open,
-                cache_status: CacheStatus::None,
-                reason: None,
-                authorization: string_over(request.authorization_value()),
-                token: ngx_str_t::empty(),
-                location: ptr::null(),
-                token_source: ptr::null(),
-                key: None,
-                outcome: None,
-                forwarded_as: ngx_str_t::empty(),
-                challenge: ptr::null_mut(),
-                asked_at: 0,
-                asked: 0,
-                took: None,
-                asking: false,
-                flight: ptr::null_mut(),
-                content_handler: None,
-                trouble_logged: false,
-                watched: false,
-                waiter: ptr::null_mut(),
+                stage: Cell::new(Stage::Open),
+                cache_status: Cell::new(CacheStatus::None),
+                reason: Cell::new(None),
+                authorization: Cell::new(string_over(request.authorization_value())),
+                token: Cell::new(ngx_str_t::empty()),
+                location: Cell::new(ptr::null()),
+                token_source: Cell::new(ptr::null()),
+                key: Cell::new(None),
+                outcome: Cell::new(None),
+                forwarded_as: Cell::new(ngx_str_t::empty()),
+                challenge: Cell::new(ptr::null_mut()),
+                asked_at: Cell::new(0),
+                asked: Cell::new(0),
+                took: Cell::new(None),
+                asking: Cell::new(false),
+                flight: Cell::new(ptr::null_mut()),
+                content_handler: Cell::new(None),
+                trouble_logged: Cell::new(false),
+                watched: Cell::new(false),
+                waiter: Cell::new(ptr::null_mut()),
             });
             (*cleanup).handler = Some(marker);
             request.set_slot(context.as_ptr().cast());
@@ -211,10 +214,10 @@ impl Context {
     /// Whether the request stands, by its verdict, as `location` wants it.
     pub(crate) fn has_verdict_for(&self, location: &LocationConf) -> bool {
         // SAFETY: the location, null or not, is the cycle's.
-        let applied = unsafe { self.location.as_ref() };
-        self.stage == Stage::Applied
-            && self.reason.is_none()
-            && matches!(self.outcome, Some(Outcome::Active { .. }))
+        let applied = unsafe { self.location.get().as_ref() };
+        self.stage.get() == Stage::Applied
+            && self.reason.get().is_none()
+            && matches!(self.outcome.get(), Some(Outcome::Active { .. }))
             && applied.is_some_and(|applied| location.agrees_with(applied))
     }
 

@@ -33,21 +33,21 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         if !location.is_on() {
             return leave(request, known);
         }
-        // SAFETY: the context lives in the pool of the main request, and nobody else uses it meanwhile.
+        // SAFETY: the context lives in the pool of the main request.
         if known.is_some_and(|context| unsafe { context.as_ref() }.has_verdict_for(location)) {
             return DECLINED;
         }
         if !request.is_main() {
             // SAFETY: as above.
-            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded_as);
+            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded_as.get());
             return verdict(upstream::strip(request, location, forwarded));
         }
         // The context keeps the credentials for a location that a redirect may lead to.
-        let Some(mut context) = known.or_else(|| Context::create(request)) else { return FAULT };
+        let Some(context) = known.or_else(|| Context::create(request)) else { return FAULT };
         // SAFETY: as above.
-        let context = unsafe { context.as_mut() };
-        context.location = ptr::null();
-        let forwarded = core::mem::replace(&mut context.forwarded_as, ngx_str_t::empty());
+        let context = unsafe { context.as_ref() };
+        context.location.set(ptr::null());
+        let forwarded = context.forwarded_as.replace(ngx_str_t::empty());
         verdict(upstream::strip(request, location, Some(forwarded)))
     })
 }
@@ -59,15 +59,15 @@ fn verdict(done: Option<()>) -> ngx_int_t {
 /// A location that is off has nothing to remove, but from a request that NGINX took away from its wait
 /// for a verdict (post_action): it carries the token out of a location that is on.
 fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
-    let Some(mut context) = known.filter(|_| request.is_main()) else { return DECLINED };
-    // SAFETY: the context lives in the pool of the request, and nobody else uses it meanwhile.
-    let context = unsafe { context.as_mut() };
-    if context.stage != Stage::Waiting {
+    let Some(context) = known.filter(|_| request.is_main()) else { return DECLINED };
+    // SAFETY: the context lives in the pool of the request.
+    let context = unsafe { context.as_ref() };
+    if context.stage.get() != Stage::Waiting {
         return DECLINED;
     }
     question::stop_waiting(context);
     // SAFETY: the location where the request waited is the cycle's.
-    match unsafe { context.location.as_ref() } {
+    match unsafe { context.location.get().as_ref() } {
         Some(location) => verdict(upstream::strip(request, location, None)),
         None => DECLINED,
     }

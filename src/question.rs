@@ -29,61 +29,64 @@ use crate::request::{self, Request};
 /// already. `Err`: nothing was asked, and the request is refused.
 pub(crate) fn ask_or_wait(
     request: Request<'_>,
-    context: &mut Context,
+    context: &Context,
     token: &[u8],
     key: TokenKey,
 ) -> Result<(), Reason> {
     let location = request.location();
-    if context.asking || !context.flight.is_null() {
+    if context.asking.get() || !context.flight.get().is_null() {
         return Err(Reason::Internal);
     }
     stop_waiting(context);
-    context.location = location;
+    context.location.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
     // SAFETY: NGINX has set its clock.
-    context.asked_at = unsafe { nginx_sys::ngx_current_msec };
-    context.asked = request::now();
+    context.asked_at.set(unsafe { nginx_sys::ngx_current_msec });
+    context.asked.set(request::now());
 
     if let Some(flight) = flight::find(&key) {
         // SAFETY: found just now; `ended` leaves the wait when the request ends.
         let waiter = unsafe { flight::wait(flight, request, location.lock_timeout) };
-        context.waiter = waiter.ok_or(Reason::Internal)?.as_ptr();
-        context.cache_status = CacheStatus::Wait;
+        context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
+        context.cache_status.set(CacheStatus::Wait);
     } else {
         send(request, context, token).ok_or(Reason::Internal)?;
-        context.asking = true;
-        context.content_handler = None;
+        context.asking.set(true);
+        context.content_handler.set(None);
         // After the subrequest is made: whoever finds the flight may rely on its answer.
         let flight = flight::start(request.pool(), key);
-        context.flight = flight.map_or(ptr::null_mut(), NonNull::as_ptr);
-        context.cache_status =
-            if location.shared_cache().is_some() { CacheStatus::Miss } else { CacheStatus::Bypass };
+        context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
+        context.cache_status.set(if location.shared_cache().is_some() {
+            CacheStatus::Miss
+        } else {
+            CacheStatus::Bypass
+        });
     }
-    context.stage = Stage::Waiting;
+    context.stage.set(Stage::Waiting);
     Ok(())
 }
 
 /// Ends the wait that the request may still be in.
-pub(crate) fn stop_waiting(context: &mut Context) {
-    if let Some(waiter) = NonNull::new(context.waiter) {
+pub(crate) fn stop_waiting(context: &Context) {
+    if let Some(waiter) = NonNull::new(context.waiter.get()) {
         // SAFETY: the waiter lies in the pool of the request, as the context does.
         unsafe { flight::leave(waiter) };
-        context.waiter = ptr::null_mut();
+        context.waiter.set(ptr::null_mut());
     }
 }
 
 /// Has NGINX say when the request ends, however it does.
-fn watch_end(request: Request<'_>, context: &mut Context) -> Option<()> {
-    if context.watched {
+fn watch_end(request: Request<'_>, context: &Context) -> Option<()> {
+    if context.watched.get() {
         return Some(());
     }
     // SAFETY: the request is live, and its context lives in its pool.
     unsafe {
         let cleanup = NonNull::new(ngx_http_cleanup_add(request.as_ptr(), 0))?.as_ptr();
         (*cleanup).handler = Some(ended);
-        (*cleanup).data = ptr::from_mut(context).cast();
+        (*cleanup).data = ptr::from_ref(context).cast_mut().cast();
     }
-    context.watched = true;
+    context.watched.set(true);
     Some(())
 }
 
@@ -93,16 +96,16 @@ unsafe extern "C" fn ended(data: *mut c_void) {
         // SAFETY: the pool of the request, where the context lives, goes after the cleanups. The flight
         // is in the table as long as the context has it.
         unsafe {
-            let context = data.cast::<Context>();
-            (*context).asking = false;
-            stop_waiting(&mut *context);
-            answer::abandon(&mut *context);
+            let context = &*data.cast::<Context>();
+            context.asking.set(false);
+            stop_waiting(context);
+            answer::abandon(context);
         }
     });
 }
 
 /// Makes the subrequest. NGINX runs it when the current event is done.
-fn send(request: Request<'_>, context: &mut Context, token: &[u8]) -> Option<()> {
+fn send(request: Request<'_>, context: &Context, token: &[u8]) -> Option<()> {
     let location = request.location();
     let pool = request.pool();
     // SAFETY: compiled for this configuration, or null.
@@ -120,7 +123,7 @@ fn send(request: Request<'_>, context: &mut Context, token: &[u8]) -> Option<()>
     let done = pool
         .place(ngx_http_post_subrequest_t {
             handler: Some(answer::arrived),
-            data: ptr::from_mut(context).cast(),
+            data: ptr::from_ref(context).cast_mut().cast(),
         })?
         .as_ptr();
     let out = capture(request, location.max_response)?;
@@ -150,7 +153,7 @@ fn send(request: Request<'_>, context: &mut Context, token: &[u8]) -> Option<()>
             (*question).write_event_handler = Some(give_up);
             None
         })?;
-        Request::from_ptr(question).set_slot(ptr::from_mut(context).cast());
+        Request::from_ptr(question).set_slot(ptr::from_ref(context).cast_mut().cast());
     }
     Some(())
 }
@@ -162,8 +165,8 @@ pub(crate) fn watch_content(question: Request<'_>) {
     unsafe {
         let context = question.slot().cast::<Context>();
         let handler = (*question.as_ptr()).content_handler;
-        if handler.is_some() && (*context).content_handler.is_none() {
-            (*context).content_handler = handler;
+        if handler.is_some() && (*context).content_handler.get().is_none() {
+            (*context).content_handler.set(handler);
             (*question.as_ptr()).content_handler = Some(ask);
         }
     }
@@ -176,7 +179,7 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
         // parent. What the location's own handler makes of the request is as NGINX's modules leave it.
         unsafe {
             let context = Request::from_ptr(question).slot().cast::<Context>();
-            let Some(handler) = (*context).content_handler else {
+            let Some(handler) = (*context).content_handler.get() else {
                 return nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
             };
             // NGINX clears this, which means nothing for a subrequest, when an answer breaks off; it

@@ -33,15 +33,15 @@ impl fmt::Display for Fingerprint<'_> {
 /// `error_page`, `satisfy`, `auth_delay` and `HEAD` keep their meaning.
 pub(crate) fn refuse(
     request: Request<'_>,
-    context: &mut Context,
+    context: &Context,
     reason: Reason,
     retry_after: ngx_str_t,
 ) -> ngx_int_t {
     let location = request.location();
-    context.reason = Some(reason);
+    context.reason.set(Some(reason));
     // SAFETY: the token is in the request's memory.
-    let token = unsafe { bytes_of(&context.token) };
-    if !core::mem::take(&mut context.trouble_logged) {
+    let token = unsafe { bytes_of(&context.token.get()) };
+    if !context.trouble_logged.take() {
         log!(
             NGX_LOG_INFO,
             request.log(),
@@ -53,7 +53,7 @@ pub(crate) fn refuse(
         );
     }
 
-    if upstream::strip(request, location, Some(context.forwarded_as)).is_none() {
+    if upstream::strip(request, location, Some(context.forwarded_as.get())).is_none() {
         return ERROR;
     }
     if reason.is_clients() && challenge(request, context, location.challenge(reason)).is_none() {
@@ -76,14 +76,16 @@ pub(crate) fn refuse(
 
 /// Sets `WWW-Authenticate`. NGINX takes it back by this pointer, where `satisfy any` lets another
 /// method pass.
-fn challenge(request: Request<'_>, context: &mut Context, value: ngx_str_t) -> Option<()> {
+fn challenge(request: Request<'_>, context: &Context, value: ngx_str_t) -> Option<()> {
     let name = Name::fixed(b"WWW-Authenticate", b"www-authenticate");
     // SAFETY: the request is live; the element made by an earlier refusal is still in its list.
     unsafe {
         let headers_out = &raw mut (*request.as_ptr()).headers_out;
-        if !context.challenge.is_null() && (*headers_out).www_authenticate == context.challenge {
-            (*context.challenge).value = value;
-            (*context.challenge).hash = name.hash;
+        if !context.challenge.get().is_null()
+            && (*headers_out).www_authenticate == context.challenge.get()
+        {
+            (*context.challenge.get()).value = value;
+            (*context.challenge.get()).hash = name.hash;
             return Some(());
         }
         let header = headers::push(&raw mut (*headers_out).headers, name, value)?.as_ptr();
@@ -98,7 +100,7 @@ fn challenge(request: Request<'_>, context: &mut Context, value: ngx_str_t) -> O
             earlier.hash = 0;
         }
         (*headers_out).www_authenticate = header;
-        context.challenge = header;
+        context.challenge.set(header);
     }
     Some(())
 }

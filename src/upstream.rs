@@ -15,13 +15,13 @@ use crate::request::Request;
 /// memory, and the request must not go on.
 pub(crate) fn forward(
     request: Request<'_>,
-    context: &mut Context,
+    context: &Context,
     location: &LocationConf,
     jwt: Jwt,
 ) -> Option<()> {
     // SAFETY: the names are the cycle's.
     let (asserted, earlier) =
-        unsafe { (bytes_of(&location.header), bytes_of(&context.forwarded_as)) };
+        unsafe { (bytes_of(&location.header), bytes_of(&context.forwarded_as.get())) };
     if !earlier.is_empty() && !headers::same_name(earlier, asserted) {
         // An internal redirect came from a location that uses another header.
         take_out(request, |name| headers::same_name(name, earlier))?;
@@ -50,7 +50,7 @@ pub(crate) fn forward(
             headers::push(list, location.header_name, jwt.bare())?;
         }
     }
-    context.forwarded_as = location.header;
+    context.forwarded_as.set(location.header);
     forget_variables(request, location);
     Some(())
 }

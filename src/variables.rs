@@ -74,23 +74,24 @@ unsafe extern "C" fn get(
 }
 
 fn jwt(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
-    match context.outcome {
-        Some(Outcome::Active { jwt, .. }) if context.reason.is_none() => Some(jwt.bare()),
+    match context.outcome.get() {
+        Some(Outcome::Active { jwt, .. }) if context.reason.get().is_none() => Some(jwt.bare()),
         _ => None,
     }
 }
 
 fn cache_status(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
-    Some(string_over(context.cache_status.as_str().as_bytes())).filter(|status| status.len != 0)
+    Some(string_over(context.cache_status.get().as_str().as_bytes()))
+        .filter(|status| status.len != 0)
 }
 
 fn error(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
-    context.reason.map(|reason| string_over(reason.slug().as_bytes()))
+    context.reason.get().map(|reason| string_over(reason.slug().as_bytes()))
 }
 
 fn fingerprint(request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
     // SAFETY: the token is in the request's memory.
-    let token = unsafe { bytes_of(&context.token) };
+    let token = unsafe { bytes_of(&context.token.get()) };
     if token.is_empty() {
         return None;
     }
@@ -98,7 +99,7 @@ fn fingerprint(request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
 }
 
 fn introspection_time(request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
-    let took = context.took?;
+    let took = context.took.get()?;
     let mut text = Stack::<24>::default();
     write!(text, "{}.{:03}", took / 1000, took % 1000).ok()?;
     request.pool().string(text.written())

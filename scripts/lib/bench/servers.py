@@ -1,4 +1,4 @@
-"""NGINX instances on loopback: started on sockets that are bound beforehand, stopped by their pid."""
+"""NGINX instances on loopback, started on free ports and stopped by their pid."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 # However the benchmark ends, what it has started ends with it.
@@ -16,7 +17,8 @@ TIED_TO_US = ["setpriv", "--pdeathsig", "TERM"]
 # the kernel and takes it again, at 3 µs: chance, and more than what is to be seen.
 STEADY_HEAP = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
-# What a worker under valgrind needs to write its profile, with room to spare.
+# What valgrind needs to load NGINX, and to write its profile, with room to spare.
+TIME_TO_START = 30
 TIME_TO_STOP = 30
 
 
@@ -29,23 +31,37 @@ class Nginx:
 
     def __init__(self, binary: str, configuration, folder: Path, under: list[str] = ()):
         """`configuration` makes the configuration's text for an address; `under` is the command of a
-        tool that runs NGINX. Connections are possible at once: they wait in the socket's queue."""
+        tool that runs NGINX."""
         self.folder = folder
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = listener.getsockname()[1]
+        self.port = _free_port()
         self.address = f"127.0.0.1:{self.port}"
         (folder / "nginx.conf").write_text(configuration(self.address))
-        with listener, open(folder / "stderr", "wb") as stderr:
+        with open(folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
                 [*TIED_TO_US, *under, binary]
                 + ["-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                pass_fds=[listener.fileno()],
-                # How an NGINX that is being replaced hands its sockets to the new one.
-                env={**os.environ, **STEADY_HEAP, "NGINX": f"{listener.fileno()};"},
+                env={**os.environ, **STEADY_HEAP},
             )
+        try:
+            self._wait_for_connections()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_for_connections(self) -> None:
+        deadline = time.monotonic() + TIME_TO_START
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(ConnectionRefusedError):
+                self._connect()
+                return
+            time.sleep(0.01)
+        raise Failure(f"NGINX does not listen on {self.address}")
+
+    def _connect(self) -> None:
+        socket.create_connection(("127.0.0.1", self.port), TIME_TO_STOP).close()
 
     def stop(self) -> None:
         """Lets requests end, and what runs NGINX write its results."""
@@ -53,7 +69,7 @@ class Nginx:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGQUIT)
                 # Without a master NGINX looks for the signal after an event; it may just have looked.
-                socket.create_connection(("127.0.0.1", self.port), TIME_TO_STOP).close()
+                self._connect()
             try:
                 self.process.wait(TIME_TO_STOP)
             except subprocess.TimeoutExpired:
@@ -73,3 +89,8 @@ class Nginx:
         file = self.folder / name
         lines = file.read_text(errors="replace").splitlines() if file.exists() else []
         return [line for line in lines if "[notice]" not in line]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
