@@ -20,7 +20,7 @@ use crate::guard::guard;
 use crate::pool::{bytes_of, string_over};
 use crate::question;
 use crate::realm;
-use crate::refusal::refuse;
+use crate::refusal::{refuse, take_back};
 use crate::request::{self, Request};
 use crate::upstream;
 
@@ -69,14 +69,17 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
 /// The request's first visit, or its first one after an internal redirect.
 fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     let location = request.location();
+    let was_refused = context.reason.get().is_some();
+    take_back(request, context);
     let outcome = |reason| Outcome::refused(reason);
 
     if location.endpoint.is_null() {
         // An internal or named location that inherited `on` without one: the verdict of the location
         // before counts, or none.
-        let known = context.outcome.get().filter(|known| {
-            context.reason.get().is_none() && matches!(known, Outcome::Active { .. })
-        });
+        let known = context
+            .outcome
+            .get()
+            .filter(|known| !was_refused && matches!(known, Outcome::Active { .. }));
         return apply(request, context, known.unwrap_or(outcome(Reason::Internal)));
     }
     let token = match presented(request, context, location) {

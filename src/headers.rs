@@ -262,3 +262,23 @@ pub(crate) unsafe fn iterate<'a>(
         }
     })
 }
+
+/// Leaves the headers of that name out of a response that has not been sent.
+///
+/// # Safety
+/// `list` is a live list of headers.
+pub(crate) unsafe fn leave_out(list: *mut ngx_list_t, name: &[u8]) {
+    // SAFETY: the caller says so.
+    unsafe {
+        let mut part: *const ngx_list_part_t = &raw const (*list).part;
+        while let Some(elements) = part.as_ref() {
+            for index in 0..elements.nelts {
+                let header = elements.elts.cast::<ngx_table_elt_t>().add(index);
+                if bytes_of(&(*header).key).eq_ignore_ascii_case(name) {
+                    (*header).hash = 0;
+                }
+            }
+            part = elements.next;
+        }
+    }
+}

@@ -74,6 +74,24 @@ pub(crate) fn refuse(
     reason.status() as ngx_int_t
 }
 
+/// Takes back what an earlier refusal of the same request put into its response: `error_page` has led it
+/// to a location that decides anew.
+pub(crate) fn take_back(request: Request<'_>, context: &Context) {
+    if context.reason.take().is_none() {
+        return;
+    }
+    // SAFETY: the request is live. NGINX leaves headers out whose hash is 0.
+    unsafe {
+        let headers_out = &raw mut (*request.as_ptr()).headers_out;
+        if !context.challenge.get().is_null()
+            && (*headers_out).www_authenticate == context.challenge.get()
+        {
+            (*context.challenge.get()).hash = 0;
+        }
+        headers::leave_out(&raw mut (*headers_out).headers, b"Retry-After");
+    }
+}
+
 /// Sets `WWW-Authenticate`. NGINX takes it back by this pointer, where `satisfy any` lets another
 /// method pass.
 fn challenge(request: Request<'_>, context: &Context, value: ngx_str_t) -> Option<()> {

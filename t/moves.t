@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror))->plan(32);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror))->plan(35);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -122,6 +122,7 @@ my $response = $moved->response();
 is($response->status(), 200, 'asked again after the wait');
 is($response->header('Cache-Status'), 'MISS', 'asked again after the wait: by itself');
 is($api->authorization($response), "Bearer $other_jwt", 'the JWT of the second server');
+is($response->header('Retry-After'), undef, 'and nothing of the refusal before');
 $as->release($token);
 $response = $asking->response();
 is($response->status(), 200, 'the one who asked first');
@@ -129,6 +130,13 @@ is($api->authorization($response), "Bearer $jwt", 'the JWT of the first server')
 is($api->authorization(call('/', $token)), "Bearer $jwt", 'each is kept: the first');
 is($api->authorization(call('/second', $token)), "Bearer $other_jwt", 'each is kept: the second');
 is($second->questions($token), 1, 'each was asked once');
+
+my $busy = token();
+$as->script($busy, { status => 503, headers => ['Retry-After' => 5] });
+$second->script($busy, { status => 429, headers => ['Retry-After' => 7] });
+$response = call('/first', $busy);
+is($response->status(), 503, 'both are busy');
+is(join(' ', $response->head() =~ /^Retry-After: (\w+)/mg), '7', 'both are busy: one Retry-After, the last');
 
 # Locations with other rules.
 
