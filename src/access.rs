@@ -13,8 +13,9 @@ use phantom_token_core::reason::Reason;
 use core::ptr::NonNull;
 
 use crate::code::{AGAIN, DECLINED, OK};
+use crate::conf::choice::preflight;
 use crate::conf::{LocationConf, TokenSource};
-use crate::context::{CacheStatus, Context, Jwt, Outcome, Stage};
+use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::pool::{bytes_of, string_over};
@@ -24,6 +25,7 @@ use crate::refusal::{refuse, take_back};
 use crate::request::{self, Request};
 use crate::upstream;
 
+const NO_CONTENT: ngx_int_t = nginx_sys::NGX_HTTP_NO_CONTENT as ngx_int_t;
 const FAULT: ngx_int_t = nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
 /// The handler of the access phase.
@@ -31,8 +33,13 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
     guard(FAULT, || {
         // SAFETY: NGINX runs phases for live requests.
         let request = unsafe { Request::from_ptr(request) };
-        if !request.location().is_on() {
+        let location = request.location();
+        if !location.is_on() {
             return DECLINED;
+        }
+        if location.preflight != preflight::CHECK && request.is_preflight() {
+            // Browsers send no credentials with it; what comes with it all the same goes nowhere.
+            return if location.preflight == preflight::PASS { OK } else { NO_CONTENT };
         }
         let Some(context) = Context::of(request).or_else(|| Context::create(request)) else {
             return FAULT;
@@ -48,7 +55,7 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             }
             question::stop_waiting(context);
             context.stage.set(Stage::Open);
-            context.outcome.set(None);
+            context.set_outcome(None);
         }
         match context.stage.get() {
             Stage::Open | Stage::Applied => decide(request, context),
@@ -59,7 +66,7 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             Stage::Waiting => AGAIN,
             Stage::Answered => {
                 context.took.set(Some(elapsed(context)));
-                let outcome = context.outcome.get().unwrap_or(Outcome::refused(Reason::Internal));
+                let outcome = context.outcome().unwrap_or(Outcome::refused(Reason::Internal));
                 apply(request, context, outcome)
             }
         }
@@ -73,12 +80,11 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     take_back(request, context);
     let outcome = |reason| Outcome::refused(reason);
 
-    if location.endpoint.is_null() {
+    if location.question_uri().is_null() {
         // An internal or named location that inherited `on` without one: the verdict of the location
         // before counts, or none.
         let known = context
-            .outcome
-            .get()
+            .outcome()
             .filter(|known| !was_refused && matches!(known, Outcome::Active { .. }));
         return apply(request, context, known.unwrap_or(outcome(Reason::Internal)));
     }
@@ -90,16 +96,16 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         return apply(request, context, outcome(Reason::Internal));
     };
     let now = request::now();
-    if let Some(Outcome::Active { record, .. }) = context.outcome.get()
+    if let Some(Outcome::Active { record, .. }) = context.outcome()
         && context.key.get() == Some(key)
-        && !record.is_expired(now)
-        && let Some(known) = context.outcome.get()
+        && !record.is_over(now)
+        && let Some(known) = context.outcome()
     {
         // Translated before the redirect, and nothing that shapes the verdict has changed.
         return apply(request, context, known);
     }
     context.key.set(Some(key));
-    context.outcome.set(None);
+    context.set_outcome(None);
 
     match look_up(request, context, location, &key) {
         Some(known) => apply(request, context, known),
@@ -173,14 +179,14 @@ fn look_up(
     let cache = location.shared_cache()?;
     let mut room = None;
     let found = cache.look_up(key, request::now(), &location.freshness, |len| {
-        let (jwt, place) = Jwt::room(request.pool(), len)?;
-        room = Some(jwt);
+        let (carried, place) = Carried::room(request.pool(), len)?;
+        room = Some(carried);
         Some(place)
     });
     let (status, outcome) = match found {
         LookUp::Miss => return None,
         LookUp::Active { record, .. } => {
-            (CacheStatus::Hit, room.map(|jwt| Outcome::Active { jwt, record }))
+            (CacheStatus::Hit, room.map(|carried| Outcome::Active { carried, record }))
         }
         LookUp::Inactive(_) => (CacheStatus::Negative, Some(Outcome::refused(Reason::Inactive))),
         LookUp::Expired(_) => (CacheStatus::Expired, Some(Outcome::refused(Reason::Expired))),
@@ -193,21 +199,17 @@ fn look_up(
 /// Lets the request pass with its JWT, if the location's rules agree, or refuses it.
 fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t {
     context.stage.set(Stage::Applied);
-    context.outcome.set(Some(outcome));
+    context.set_outcome(Some(outcome));
     let location = request.location();
     match outcome {
-        Outcome::Active { jwt, record } => {
-            let objection = if record.is_expired(request::now()) {
-                Some(Reason::Expired)
-            } else {
-                location.objection(&record)
-            };
+        Outcome::Active { carried, record } => {
+            let objection = location.objection(&record, request::now());
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());
             }
             context.reason.set(None);
             context.location.set(location);
-            match upstream::forward(request, context, location, jwt) {
+            match upstream::forward(request, context, location, carried, record.document) {
                 Some(()) => OK,
                 None => FAULT,
             }

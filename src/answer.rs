@@ -16,7 +16,7 @@ use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
 
 use crate::code::{AGAIN, ERROR, OK};
-use crate::context::{Context, Jwt, Outcome, Stage};
+use crate::context::{Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::log::{Shown, log};
@@ -72,7 +72,7 @@ pub(crate) unsafe extern "C" fn arrived(
         let outcome = guard(Outcome::refused(Reason::Internal), || conclude(question, context, rc));
         // SAFETY: as above.
         unsafe { (*question.log()).action = ptr::null_mut() };
-        context.outcome.set(Some(outcome));
+        context.set_outcome(Some(outcome));
         context.stage.set(Stage::Answered);
         context.trouble_logged.set(matches!(
             outcome,
@@ -140,9 +140,11 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
     let Some(context) = Context::of(waiting) else { return };
     let pool = waiting.pool();
     let copy = match *outcome {
-        // SAFETY: the strings live in the pool of the request that asked, which is live.
-        Outcome::Active { jwt, record } => Jwt::copy(pool, unsafe { bytes_of(&jwt.bare()) })
-            .map(|jwt| Outcome::Active { jwt, record }),
+        Outcome::Active { carried, record } => {
+            // SAFETY: the strings live in the pool of the request that asked, which is live.
+            Carried::copy(pool, unsafe { bytes_of(&carried.bare()) })
+                .map(|carried| Outcome::Active { carried, record })
+        }
         // SAFETY: as above.
         Outcome::Refused { reason, retry_after } => pool
             .string(unsafe { bytes_of(&retry_after) })
@@ -151,8 +153,7 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
     // SAFETY: the context lives in the pool of the waiting request.
     unsafe {
         (*context.as_ptr())
-            .outcome
-            .set(Some(copy.unwrap_or_else(|| Outcome::refused(Reason::Internal))));
+            .set_outcome(Some(copy.unwrap_or_else(|| Outcome::refused(Reason::Internal))));
         (*context.as_ptr()).stage.set(Stage::Answered);
     }
 }
@@ -187,12 +188,18 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
         directives: cache_control::parse(values(question, b"cache-control")),
         body,
     };
-    let reading = Reading { members: location.members(), asked: context.asked.get(), now };
+    let reading = Reading {
+        mode: location.mode,
+        unverified_envelopes: location.takes_unverified_envelopes(),
+        members: location.members(),
+        asked: context.asked.get(),
+        now,
+    };
     match answer::judge(&answer, &reading, scratch)? {
-        Verdict::Active { jwt, record } => {
-            keep(question, context, &record, jwt);
-            let jwt = Jwt::copy(question.pool(), jwt).ok_or(Trouble::NoMemory)?;
-            Ok(Outcome::Active { jwt, record })
+        Verdict::Active { document, record } => {
+            keep(question, context, &record, document);
+            let carried = Carried::copy(question.pool(), document).ok_or(Trouble::NoMemory)?;
+            Ok(Outcome::Active { carried, record })
         }
         Verdict::Inactive(record) => {
             keep(question, context, &record, &[]);
@@ -206,7 +213,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
 }
 
 /// Stores a verdict, as far as the asking location's rules let it be used again.
-fn keep(question: Request<'_>, context: &Context, record: &Record, jwt: &[u8]) {
+fn keep(question: Request<'_>, context: &Context, record: &Record, document: &[u8]) {
     let location = question.main().location();
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
@@ -215,12 +222,12 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, jwt: &[u8]) {
         cache.remove(&key);
         return;
     }
-    if cache.store(&key, record, jwt, now) == Stored::TooLarge {
+    if cache.store(&key, record, document, now) == Stored::TooLarge {
         log!(
             NGX_LOG_WARN,
             question.log(),
-            "phantom_token: a JWT of {} bytes is too large for the cache zone: make the zone larger",
-            jwt.len()
+            "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
+            document.len()
         );
     }
 }

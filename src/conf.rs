@@ -1,5 +1,7 @@
 //! The configuration as the module reads it at run time: what the directives came to.
 
+pub(crate) mod choice;
+mod conclude;
 pub(crate) mod merge;
 
 use core::cell::Cell;
@@ -10,10 +12,11 @@ use nginx_sys::{
     ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_msec_t, ngx_str_t,
     ngx_uint_t,
 };
+use phantom_token_core::answer::Mode;
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::key::RealmKey;
 use phantom_token_core::reason::{ChallengeError, Reason};
-use phantom_token_core::record::{Record, State};
+use phantom_token_core::record::{Record, State, UnixMillis};
 
 use crate::cache_zone::{self, Zone, ZoneError};
 use crate::guard::guard;
@@ -77,26 +80,29 @@ pub(crate) struct Parameter {
     pub(crate) value: ngx_http_complex_value_t,
 }
 
-/// `phantom_token_binding`.
-pub(crate) mod binding {
-    use nginx_sys::ngx_uint_t;
-
-    /// `cnf` is ignored.
-    pub(crate) const OFF: ngx_uint_t = 0;
-    /// A token with `cnf` is refused unless it proves its binding.
-    pub(crate) const OPTIONAL: ngx_uint_t = 1;
+/// `phantom_token_exchange`: the token endpoint that is asked instead of introspection (RFC 8693).
+pub(crate) struct Exchange {
+    /// The internal location.
+    pub(crate) uri: ngx_http_complex_value_t,
+    /// Values of the form fields `audience`, `resource` and `scope`; none or empty: not sent.
+    pub(crate) audience: Option<ngx_http_complex_value_t>,
+    pub(crate) resource: Option<ngx_http_complex_value_t>,
+    pub(crate) scope: Option<ngx_http_complex_value_t>,
 }
 
-/// `phantom_token_cache_control`.
-pub(crate) mod control {
-    use nginx_sys::ngx_uint_t;
-
-    /// A `max-age` can only shorten.
-    pub(crate) const LOWER: ngx_uint_t = 0;
-    /// HTTP's rules on top of `exp`.
-    pub(crate) const OBEY: ngx_uint_t = 1;
-    /// `exp` alone.
-    pub(crate) const IGNORE: ngx_uint_t = 2;
+impl Exchange {
+    /// The form fields that are set, by their names.
+    pub(crate) fn fields(
+        &self,
+    ) -> impl Iterator<Item = (&'static [u8], &ngx_http_complex_value_t)> {
+        [
+            (&b"audience"[..], &self.audience),
+            (&b"resource"[..], &self.resource),
+            (&b"scope"[..], &self.scope),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+    }
 }
 
 /// The `http` level.
@@ -124,7 +130,10 @@ pub(crate) struct LocationConf {
     pub(crate) enabled_at: Position,
     /// `token=`; null: the `Authorization` header.
     pub(crate) token_source: *const TokenSource,
+    /// `phantom_token_introspection_endpoint`; null: none.
     pub(crate) endpoint: *mut ngx_http_complex_value_t,
+    /// `phantom_token_exchange`, in the endpoint's place; null: none.
+    pub(crate) exchange: *const Exchange,
     /// [`Parameter`]s; null: none.
     pub(crate) parameters: *mut ngx_array_t,
     /// The value of the question's `Authorization`; empty: none.
@@ -134,8 +143,14 @@ pub(crate) struct LocationConf {
     pub(crate) accept: ngx_str_t,
     /// `&[u8]`s; null: the defaults.
     pub(crate) members: *mut ngx_array_t,
+    pub(crate) forward: ngx_uint_t,
+    pub(crate) forward_at: Position,
+    pub(crate) envelope: ngx_uint_t,
     /// The upstream header for the JWT.
     pub(crate) header: ngx_str_t,
+    /// The upstream header for a signed introspection answer; empty: none.
+    pub(crate) envelope_header: ngx_str_t,
+    pub(crate) preflight: ngx_uint_t,
     pub(crate) realm: ngx_str_t,
     pub(crate) scopes: ngx_str_t,
     pub(crate) binding: ngx_uint_t,
@@ -156,8 +171,13 @@ pub(crate) struct LocationConf {
     pub(crate) zone: *const Zone,
     /// The time rules.
     pub(crate) freshness: Freshness,
-    /// `header` in the forms that NGINX keeps.
+    /// What is asked for.
+    pub(crate) mode: Mode,
+    /// `accept`, or its default, which depends on what is asked for.
+    pub(crate) accepted: ngx_str_t,
+    /// `header` and `envelope_header` in the forms that NGINX keeps.
     pub(crate) header_name: headers::Name,
+    pub(crate) envelope_name: headers::Name,
     /// The JWT goes upstream as `Authorization: Bearer`.
     pub(crate) forwards_authorization: bool,
     /// Nothing of what a verdict belongs to varies by request.
@@ -165,8 +185,8 @@ pub(crate) struct LocationConf {
     /// The challenges, by [`challenge_index`].
     pub(crate) challenges: [ngx_str_t; 3],
     /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
-    /// `$http_cookie`, that of `header` and that of `token=`.
-    pub(crate) variables: [usize; 4],
+    /// `$http_cookie`, those of `header` and `envelope_header`, and that of `token=`.
+    pub(crate) variables: [usize; 5],
     /// Stands in for a zone's secret where no zone is in use.
     secret: [u8; 32],
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
@@ -200,15 +220,39 @@ impl LocationConf {
         // SAFETY: the strings are the cycle's.
         let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
         ptr::eq(self, other)
-            || ((self.endpoint == other.endpoint || self.endpoint.is_null())
+            || (((self.endpoint, self.exchange) == (other.endpoint, other.exchange)
+                || self.question_uri().is_null())
                 && self.parameters == other.parameters
                 && self.members == other.members
                 && self.cache_key == other.cache_key
                 && self.token_source == other.token_source
                 && self.binding == other.binding
-                && same(&self.accept, &other.accept)
+                && same(&self.accepted, &other.accepted)
                 && same(&self.client_id, &other.client_id)
+                && self.forward == other.forward
+                && self.envelope == other.envelope
+                && same(&self.envelope_header, &other.envelope_header)
                 && same(&self.header, &other.header))
+    }
+
+    /// The URI of the internal location that is asked; null: none is configured.
+    pub(crate) fn question_uri(&self) -> *mut ngx_http_complex_value_t {
+        // SAFETY: the exchange, null or not, is the cycle's.
+        match unsafe { self.exchange.as_ref() } {
+            Some(exchange) => (&raw const exchange.uri).cast_mut(),
+            None => self.endpoint,
+        }
+    }
+
+    /// What the question asks for in exchange of the token, if that is what it does.
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        // SAFETY: the exchange, null or not, is the cycle's.
+        unsafe { self.exchange.as_ref() }
+    }
+
+    /// Whether signed introspection answers count that nobody verifies.
+    pub(crate) fn takes_unverified_envelopes(&self) -> bool {
+        self.envelope == choice::envelope::UNVERIFIED
     }
 
     /// The JSON members that are searched for the JWT, in order.
@@ -235,9 +279,16 @@ impl LocationConf {
 
     /// Why this location refuses a token that the authorization server calls active; `None`: it does
     /// not.
-    pub(crate) fn objection(&self, record: &Record) -> Option<Reason> {
+    pub(crate) fn objection(&self, record: &Record, now: UnixMillis) -> Option<Reason> {
+        if record.is_over(now) {
+            // Of a JWT that an exchange has just given, that it is over says nothing of the token.
+            let expired = record.is_expired(now);
+            return Some(if expired { Reason::Expired } else { Reason::ServerBadAnswer });
+        }
         match record.state {
-            State::Active if record.bound && self.binding != binding::OFF => Some(Reason::Binding),
+            State::Active if record.bound && self.binding != choice::binding::OFF => {
+                Some(Reason::Binding)
+            }
             State::Active => None,
             State::Inactive => Some(Reason::Inactive),
             State::Expired => Some(Reason::Expired),
@@ -283,12 +334,18 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 enabled_at: nowhere,
                 token_source: ptr::null(),
                 endpoint: ptr::null_mut(),
+                exchange: ptr::null(),
                 parameters: ptr::null_mut(),
                 credential: ngx_str_t::empty(),
                 client_id: ngx_str_t::empty(),
                 accept: ngx_str_t::empty(),
                 members: ptr::null_mut(),
+                forward: UNSET,
+                forward_at: nowhere,
+                envelope: UNSET,
                 header: ngx_str_t::empty(),
+                envelope_header: ngx_str_t::empty(),
+                preflight: UNSET,
                 realm: ngx_str_t::empty(),
                 scopes: ngx_str_t::empty(),
                 binding: UNSET,
@@ -309,11 +366,14 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                     negative_ttl: 0,
                     control: Control::Lower,
                 },
+                mode: Mode::Jwt,
+                accepted: ngx_str_t::empty(),
                 header_name: headers::Name::fixed(b"", b""),
+                envelope_name: headers::Name::fixed(b"", b""),
                 forwards_authorization: true,
                 fixed_realm: false,
                 challenges: [ngx_str_t::empty(); 3],
-                variables: [0; 4],
+                variables: [0; 5],
                 secret: [0; 32],
                 realm_key: Cell::new(None),
             },

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_http_handler_pt, ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t,
+    ngx_array_t, ngx_http_handler_pt, ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t,
 };
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
@@ -63,29 +63,29 @@ impl CacheStatus {
     }
 }
 
-/// A JWT in the memory of a request, with the scheme before it and a NUL behind it.
+/// What is kept for an active token, in the memory of a request: mostly a JWT, with `Bearer ` before it
+/// and a NUL behind.
 #[derive(Clone, Copy)]
-pub(crate) struct Jwt {
-    /// `Bearer <jwt>`
+pub(crate) struct Carried {
     with_scheme: ngx_str_t,
 }
 
-impl Jwt {
+impl Carried {
     const SCHEME: &'static [u8] = b"Bearer ";
 
-    /// Room for a JWT of `len` bytes, and the place to write it to; `None`: no memory.
+    /// Room for `len` bytes, and the place to write them to; `None`: no memory.
     pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [u8])> {
         let whole = pool.bytes(Self::SCHEME.len() + len + 1)?;
         let with_scheme = ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr() };
-        let (scheme, jwt) = whole.split_at_mut_checked(Self::SCHEME.len())?;
+        let (scheme, bare) = whole.split_at_mut_checked(Self::SCHEME.len())?;
         scheme.copy_from_slice(Self::SCHEME);
-        Some((Self { with_scheme }, jwt.get_mut(..len)?))
+        Some((Self { with_scheme }, bare.get_mut(..len)?))
     }
 
-    /// A copy of `jwt`.
-    pub(crate) fn copy(pool: Pool<'_>, jwt: &[u8]) -> Option<Self> {
-        let (copy, place) = Self::room(pool, jwt.len())?;
-        place.copy_from_slice(jwt);
+    /// A copy of `document`.
+    pub(crate) fn copy(pool: Pool<'_>, document: &[u8]) -> Option<Self> {
+        let (copy, place) = Self::room(pool, document.len())?;
+        place.copy_from_slice(document);
         Some(copy)
     }
 
@@ -94,7 +94,7 @@ impl Jwt {
         self.with_scheme
     }
 
-    /// The JWT alone.
+    /// The document alone.
     pub(crate) fn bare(self) -> ngx_str_t {
         // SAFETY: `room` made the string, whose first bytes are the scheme.
         let data = unsafe { self.with_scheme.data.add(Self::SCHEME.len()) };
@@ -102,13 +102,25 @@ impl Jwt {
     }
 }
 
+/// Names of the headers that a location has set upstream; empty: none.
+#[derive(Clone, Copy)]
+pub(crate) struct Forwarded {
+    pub(crate) jwt: ngx_str_t,
+    pub(crate) envelope: ngx_str_t,
+}
+
+impl Forwarded {
+    /// Nothing was set.
+    pub(crate) const NONE: Self = Self { jwt: ngx_str_t::empty(), envelope: ngx_str_t::empty() };
+}
+
 /// What came of the look-up or of the question.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome {
-    /// The token is active, and this is its JWT.
+    /// The token is active.
     Active {
-        /// The JWT, in the memory of the request.
-        jwt: Jwt,
+        /// What the record's `document` says.
+        carried: Carried,
         /// The facts, for the rules of the location.
         record: Record,
     },
@@ -147,10 +159,11 @@ pub(crate) struct Context {
     pub(crate) token_source: Cell<*const TokenSource>,
     /// What the token was looked up by.
     pub(crate) key: Cell<Option<TokenKey>>,
-    /// The outcome, once there is one.
-    pub(crate) outcome: Cell<Option<Outcome>>,
-    /// Name of the header that carries the JWT upstream; empty: nothing was forwarded yet.
-    pub(crate) forwarded_as: Cell<ngx_str_t>,
+    outcome: Cell<Option<Outcome>>,
+    /// The claims of the outcome, once somebody has asked for one; null: not read yet.
+    pub(crate) claims: Cell<*mut ngx_array_t>,
+    /// What was set upstream by the location that applied the verdict last.
+    pub(crate) forwarded: Cell<Forwarded>,
     /// The challenge of an earlier refusal of this request; null: none.
     pub(crate) challenge: Cell<*mut ngx_table_elt_t>,
     /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
@@ -193,7 +206,8 @@ impl Context {
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
                 outcome: Cell::new(None),
-                forwarded_as: Cell::new(ngx_str_t::empty()),
+                claims: Cell::new(ptr::null_mut()),
+                forwarded: Cell::new(Forwarded::NONE),
                 challenge: Cell::new(ptr::null_mut()),
                 asked_at: Cell::new(0),
                 asked: Cell::new(0),
@@ -209,6 +223,17 @@ impl Context {
             request.set_slot(context.as_ptr().cast());
             Some(context)
         }
+    }
+
+    /// The outcome, once there is one.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get()
+    }
+
+    /// Sets or takes back the outcome, and the claims with it.
+    pub(crate) fn set_outcome(&self, outcome: Option<Outcome>) {
+        self.outcome.set(outcome);
+        self.claims.set(ptr::null_mut());
     }
 
     /// Whether the request stands, by its verdict, as `location` wants it.

@@ -7,18 +7,19 @@ use core::mem::offset_of;
 use core::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
-    ngx_command_t, ngx_conf_enum_t, ngx_conf_set_enum_slot, ngx_conf_set_msec_slot,
-    ngx_conf_set_size_slot, ngx_conf_set_str_slot, ngx_conf_t, ngx_http_set_complex_value_slot,
-    ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, NGX_CONF_TAKE1234,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
+    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_enum_t, ngx_conf_set_enum_slot,
+    ngx_conf_set_msec_slot, ngx_conf_set_size_slot, ngx_conf_set_str_slot, ngx_conf_t,
+    ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_string;
 
-use crate::conf::{LocationConf, binding, control};
+use crate::conf::LocationConf;
+use crate::conf::choice::{binding, control, envelope, preflight};
 use setters::{
-    set_accept, set_cache, set_cache_zone, set_credential, set_endpoint, set_header, set_members,
-    set_parameter, set_phantom_token, set_scopes,
+    set_accept, set_cache, set_cache_zone, set_credential, set_endpoint, set_exchange, set_forward,
+    set_header, set_members, set_parameter, set_phantom_token, set_scopes,
 };
 
 /// http, server, location: where nothing else is said.
@@ -59,6 +60,19 @@ static mut BINDING: [ngx_conf_enum_t; 3] = [
     LAST_WORD,
 ];
 
+static mut ENVELOPE: [ngx_conf_enum_t; 3] = [
+    word(ngx_string!("verified"), envelope::VERIFIED),
+    word(ngx_string!("unverified"), envelope::UNVERIFIED),
+    LAST_WORD,
+];
+
+static mut PREFLIGHT: [ngx_conf_enum_t; 4] = [
+    word(ngx_string!("answer"), preflight::ANSWER),
+    word(ngx_string!("pass"), preflight::PASS),
+    word(ngx_string!("check"), preflight::CHECK),
+    LAST_WORD,
+];
+
 static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
     word(ngx_string!("lower"), control::LOWER),
     word(ngx_string!("obey"), control::OBEY),
@@ -67,7 +81,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 21] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 26] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -89,6 +103,24 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 21] = [
         offset_of!(LocationConf, accept),
     ),
     directive(ngx_string!("phantom_token_jwt_member"), NGX_CONF_1MORE, set_members, 0),
+    directive(ngx_string!("phantom_token_exchange"), NGX_CONF_TAKE1234, set_exchange, 0),
+    directive(ngx_string!("phantom_token_forward"), NGX_CONF_TAKE1, set_forward, 0),
+    choice(
+        ngx_string!("phantom_token_envelope"),
+        offset_of!(LocationConf, envelope),
+        (&raw mut ENVELOPE).cast(),
+    ),
+    directive(
+        ngx_string!("phantom_token_envelope_header"),
+        NGX_CONF_TAKE1,
+        set_header,
+        offset_of!(LocationConf, envelope_header),
+    ),
+    choice(
+        ngx_string!("phantom_token_preflight"),
+        offset_of!(LocationConf, preflight),
+        (&raw mut PREFLIGHT).cast(),
+    ),
     directive(
         ngx_string!("phantom_token_header"),
         NGX_CONF_TAKE1,

@@ -15,6 +15,7 @@
 mod access;
 mod answer;
 mod cache_zone;
+mod claims;
 mod code;
 mod conf;
 mod context;

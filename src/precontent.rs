@@ -8,10 +8,10 @@
 
 use core::ptr::{self, NonNull};
 
-use nginx_sys::{ngx_http_request_t, ngx_int_t, ngx_str_t};
+use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
 use crate::code::DECLINED;
-use crate::context::{Context, Stage};
+use crate::context::{Context, Forwarded, Stage};
 use crate::guard::guard;
 use crate::question;
 use crate::request::Request;
@@ -39,7 +39,8 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         }
         if !request.is_main() {
             // SAFETY: as above.
-            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded_as.get());
+            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded.get());
+            let forwarded = forwarded.unwrap_or(Forwarded::NONE);
             return verdict(upstream::strip(request, location, forwarded));
         }
         // The context keeps the credentials for a location that a redirect may lead to.
@@ -47,8 +48,8 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         // SAFETY: as above.
         let context = unsafe { context.as_ref() };
         context.location.set(ptr::null());
-        let forwarded = context.forwarded_as.replace(ngx_str_t::empty());
-        verdict(upstream::strip(request, location, Some(forwarded)))
+        let forwarded = context.forwarded.replace(Forwarded::NONE);
+        verdict(upstream::strip(request, location, forwarded))
     })
 }
 
@@ -68,7 +69,7 @@ fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
     question::stop_waiting(context);
     // SAFETY: the location where the request waited is the cycle's.
     match unsafe { context.location.get().as_ref() } {
-        Some(location) => verdict(upstream::strip(request, location, None)),
+        Some(location) => verdict(upstream::strip(request, location, Forwarded::NONE)),
         None => DECLINED,
     }
 }

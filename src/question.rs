@@ -1,6 +1,8 @@
 //! The question to the authorization server: a background subrequest, kept in memory, isolated from
 //! the client's request.
 
+mod form;
+
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
@@ -11,7 +13,6 @@ use nginx_sys::{
     ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_table_elt_t,
     ngx_variable_value_t,
 };
-use phantom_token_core::form::{self, FormWriter};
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 
@@ -22,7 +23,7 @@ use crate::context::{CacheStatus, Context, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::headers::{self, Name};
-use crate::pool::{bytes_of, string_over};
+use crate::pool::string_over;
 use crate::request::{self, Request};
 
 /// Asks the authorization server about the token, or waits for the answer if that is being asked
@@ -109,7 +110,7 @@ fn send(request: Request<'_>, context: &Context, token: &[u8]) -> Option<()> {
     let location = request.location();
     let pool = request.pool();
     // SAFETY: compiled for this configuration, or null.
-    let endpoint = NonNull::new(location.endpoint)
+    let endpoint = NonNull::new(location.question_uri())
         .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) })
         .filter(|endpoint| !endpoint.is_empty())?;
     let (uri, args) = match endpoint.iter().position(|&byte| byte == b'?') {
@@ -117,7 +118,7 @@ fn send(request: Request<'_>, context: &Context, token: &[u8]) -> Option<()> {
         None => (endpoint, &[][..]),
     };
     let (mut uri, mut args) = (pool.string(uri)?, pool.string(args)?);
-    let body = body(request, location, token)?;
+    let body = form::body(request, location, token)?;
 
     // SAFETY: the room is for the structure, whose fields are both written.
     let done = pool
@@ -226,26 +227,6 @@ unsafe extern "C" fn give_up(question: *mut ngx_http_request_t) {
     guard((), || unsafe { nginx_sys::ngx_http_finalize_request(question, OK) });
 }
 
-/// The form: the token, percent-encoded, and the fields of the configuration.
-fn body<'r>(request: Request<'r>, location: &LocationConf, token: &[u8]) -> Option<&'r mut [u8]> {
-    let mut len = form::pair_len(b"token", token);
-    for parameter in location.parameters() {
-        let value = (&raw const parameter.value).cast_mut();
-        // SAFETY: the name is the cycle's, the value compiled for this configuration.
-        len += unsafe { form::pair_len(bytes_of(&parameter.name), request.evaluate(value)?) };
-    }
-    let room = request.pool().bytes(len)?;
-    let mut writer = FormWriter::new(room);
-    writer.pair(b"token", token).ok()?;
-    for parameter in location.parameters() {
-        let value = (&raw const parameter.value).cast_mut();
-        // SAFETY: as above.
-        unsafe { writer.pair(bytes_of(&parameter.name), request.evaluate(value)?).ok()? };
-    }
-    let len = writer.written().len();
-    room.get_mut(..len)
-}
-
 /// A chain of one buffer that NGINX's postpone filter copies the answer into.
 fn capture(request: Request<'_>, size: usize) -> Option<*mut ngx_chain_t> {
     let pool = request.pool();
@@ -286,7 +267,7 @@ unsafe fn isolate(
         let content_type = Name::fixed(b"Content-Type", b"content-type");
         let form = string_over(b"application/x-www-form-urlencoded");
         (*headers_in).content_type = headers::push(list, content_type, form)?.as_ptr();
-        headers::push(list, Name::fixed(b"Accept", b"accept"), location.accept)?;
+        headers::push(list, Name::fixed(b"Accept", b"accept"), location.accepted)?;
         if location.credential.len != 0 {
             let name = Name::fixed(b"Authorization", b"authorization");
             let header = headers::push(list, name, location.credential)?;

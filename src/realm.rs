@@ -3,14 +3,12 @@
 use core::cell::Cell;
 use core::iter;
 
+use phantom_token_core::answer::Mode;
 use phantom_token_core::key::{RealmKey, TokenKey};
 
 use crate::conf::LocationConf;
 use crate::pool::bytes_of;
 use crate::request::Request;
-
-/// The question is an introspection (RFC 7662).
-const MODE: &[u8] = b"introspection";
 
 /// The key of `token` in the request's location. `None`: a variable could not be evaluated.
 pub(crate) fn token_key(request: Request<'_>, token: &[u8]) -> Option<TokenKey> {
@@ -37,17 +35,36 @@ fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
     let count = [u8::try_from(members.len()).unwrap_or(u8::MAX)];
     // SAFETY: the strings are the cycle's.
     let (accept, client_id) =
-        unsafe { (bytes_of(&location.accept), bytes_of(&location.client_id)) };
+        unsafe { (bytes_of(&location.accepted), bytes_of(&location.client_id)) };
     let names =
         // SAFETY: as above.
         location.parameters().iter().map(|parameter| unsafe { bytes_of(&parameter.name) });
+    // The parameters are as many as the names before them; how many follow tells the rest apart.
+    let parameters = [u8::try_from(location.parameters().len()).unwrap_or(u8::MAX)];
+    let exchanged = location
+        .exchange()
+        .into_iter()
+        .flat_map(|exchange| exchange.fields().map(|(name, _)| name));
     RealmKey::new(
         location.secret(),
-        [MODE, &identity[..], accept, client_id, &count[..]]
+        [mode(location), &identity[..], accept, client_id, &count[..], &parameters[..]]
             .into_iter()
             .chain(members.iter().copied())
-            .chain(names),
+            .chain(names)
+            .chain(exchanged),
     )
+}
+
+/// What is asked for, and what counts as an answer.
+fn mode(location: &LocationConf) -> &'static [u8] {
+    match location.mode {
+        Mode::Jwt => b"introspection, jwt",
+        Mode::Claims if location.takes_unverified_envelopes() => {
+            b"introspection, claims, unverified"
+        }
+        Mode::Claims => b"introspection, claims",
+        Mode::Exchange => b"exchange",
+    }
 }
 
 /// The part that variables may change: the endpoint, the values of the form fields, and what
@@ -72,7 +89,14 @@ fn varying_part(
         .filter(|value| !value.is_empty());
     let parameters =
         location.parameters().iter().map(|parameter| (&raw const parameter.value).cast_mut());
-    let values = iter::once(location.endpoint).chain(parameters).map(evaluate).chain(cache_key);
+    let exchanged = location.exchange().into_iter().flat_map(|exchange| {
+        exchange.fields().map(|(_, value)| core::ptr::from_ref(value).cast_mut())
+    });
+    let values = iter::once(location.question_uri())
+        .chain(parameters)
+        .chain(exchanged)
+        .map(evaluate)
+        .chain(cache_key);
     let key = fixed.and(values);
     if failed.get() { None } else { Some(key) }
 }

@@ -12,6 +12,7 @@ use phantom_token_core::record::UnixMillis;
 
 use crate::code::OK;
 use crate::conf::{LocationConf, ServerConf};
+use crate::headers;
 use crate::pool::{Pool, bytes_of};
 use crate::slot::ctx_index;
 
@@ -105,6 +106,24 @@ impl<'r> Request<'r> {
     pub(crate) fn set_slot(self, value: *mut c_void) {
         // SAFETY: as of `slot`.
         unsafe { *(*self.as_ptr()).ctx.add(ctx_index()) = value }
+    }
+
+    /// Whether a browser asks what it may send (the CORS protocol's preflight).
+    pub(crate) fn is_preflight(self) -> bool {
+        // SAFETY: the request is live, and nobody changes its headers meanwhile.
+        let headers = unsafe {
+            if (*self.as_ptr()).method != nginx_sys::NGX_HTTP_OPTIONS as usize {
+                return false;
+            }
+            headers::iterate(&raw const (*self.as_ptr()).headers_in.headers)
+        };
+        let mut origin = false;
+        let mut method = false;
+        for (name, _) in headers {
+            origin |= name.eq_ignore_ascii_case(b"origin");
+            method |= name.eq_ignore_ascii_case(b"access-control-request-method");
+        }
+        origin && method
     }
 
     /// The `Authorization` header, as it is now.

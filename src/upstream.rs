@@ -1,33 +1,55 @@
-//! What goes upstream: the JWT in the token's place, and never the token.
+//! What goes upstream: the JWT in the token's place, or the verdict alone; never the token.
 
 use core::ptr;
 
 use nginx_sys::{ngx_list_part_t, ngx_str_t, ngx_table_elt_t};
 use phantom_token_core::credentials::{self, Credentials};
+use phantom_token_core::record::Document;
 
 use crate::conf::{Carrier, LocationConf};
-use crate::context::{Context, Jwt};
+use crate::context::{Carried, Context, Forwarded};
 use crate::headers;
 use crate::pool::bytes_of;
 use crate::request::Request;
 
-/// Puts the JWT where the location wants it, and takes away all that carried the token. `None`: no
-/// memory, and the request must not go on.
+/// Puts what the verdict carries where the location wants it, and takes away all that carried the token.
+/// `None`: no memory, and the request must not go on.
 pub(crate) fn forward(
     request: Request<'_>,
     context: &Context,
     location: &LocationConf,
-    jwt: Jwt,
+    carried: Carried,
+    document: Document,
 ) -> Option<()> {
-    // SAFETY: the names are the cycle's.
-    let (asserted, earlier) =
-        unsafe { (bytes_of(&location.header), bytes_of(&context.forwarded_as.get())) };
-    if !earlier.is_empty() && !headers::same_name(earlier, asserted) {
-        // An internal redirect came from a location that uses another header.
-        take_out(request, |name| headers::same_name(name, earlier))?;
-    }
+    take_back(request, context.forwarded.get(), location)?;
     remove_carrier(request, location)?;
+    if document.is_access_token() {
+        put_jwt(request, location, carried)?;
+    } else {
+        // SAFETY: the name is the cycle's.
+        let asserted = unsafe { bytes_of(&location.header) };
+        take_out(request, |name| {
+            name.eq_ignore_ascii_case(b"authorization") || headers::same_name(name, asserted)
+        })?;
+    }
+    if location.envelope_header.len != 0 {
+        // SAFETY: the name is the cycle's.
+        let asserted = unsafe { bytes_of(&location.envelope_header) };
+        take_out(request, |name| headers::same_name(name, asserted))?;
+        if document == Document::Envelope {
+            // SAFETY: the request is live, and its list of headers is its own.
+            unsafe {
+                let list = &raw mut (*request.as_ptr()).headers_in.headers;
+                headers::push(list, location.envelope_name, carried.bare())?;
+            }
+        }
+    }
+    context.forwarded.set(Forwarded { jwt: location.header, envelope: location.envelope_header });
+    forget_variables(request, location);
+    Some(())
+}
 
+fn put_jwt(request: Request<'_>, location: &LocationConf, jwt: Carried) -> Option<()> {
     if location.forwards_authorization {
         match request.authorization() {
             // SAFETY: the element is in the request's list of headers, the value in its pool.
@@ -41,6 +63,8 @@ pub(crate) fn forward(
             },
         }
     } else {
+        // SAFETY: the name is the cycle's.
+        let asserted = unsafe { bytes_of(&location.header) };
         take_out(request, |name| {
             headers::same_name(name, asserted) || name.eq_ignore_ascii_case(b"authorization")
         })?;
@@ -50,35 +74,45 @@ pub(crate) fn forward(
             headers::push(list, location.header_name, jwt.bare())?;
         }
     }
-    context.forwarded_as.set(location.header);
-    forget_variables(request, location);
+    Some(())
+}
+
+/// Takes out what a location set that an internal redirect came from, where this one uses other headers.
+fn take_back(request: Request<'_>, earlier: Forwarded, location: &LocationConf) -> Option<()> {
+    for (earlier, own) in
+        [(earlier.jwt, location.header), (earlier.envelope, location.envelope_header)]
+    {
+        // SAFETY: the names are the cycle's.
+        let (earlier, own) = unsafe { (bytes_of(&earlier), bytes_of(&own)) };
+        if !earlier.is_empty() && !headers::same_name(earlier, own) {
+            take_out(request, |name| headers::same_name(name, earlier))?;
+        }
+    }
     Some(())
 }
 
 /// Takes away all that carried the token or asserts what only the gateway may: for a request that has no
-/// verdict. Credentials of another scheme stay. `forwarded` names a header in which another location put
-/// a JWT. `None`: no memory, and the request must not go on.
+/// verdict. Credentials of another scheme stay. `forwarded` is what another location has set. `None`: no
+/// memory, and the request must not go on.
 pub(crate) fn strip(
     request: Request<'_>,
     location: &LocationConf,
-    forwarded: Option<ngx_str_t>,
+    forwarded: Forwarded,
 ) -> Option<()> {
     let credentials = request.authorization_value();
     let token_in_authorization =
         !matches!(credentials::authorization(credentials), Credentials::None)
             || credentials.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP "));
-    // SAFETY: the name is the cycle's.
-    let asserted = unsafe { bytes_of(&location.header) };
-    // SAFETY: as above.
-    let forwarded = forwarded.map_or(&[][..], |name| unsafe { bytes_of(&name) });
-    let forwarded = Some(forwarded).filter(|name| !name.eq_ignore_ascii_case(b"authorization"));
+    let asserted = [location.header, location.envelope_header, forwarded.jwt, forwarded.envelope]
+        // SAFETY: the names are the cycle's.
+        .map(|name| unsafe { bytes_of(&name) })
+        // Who may be in Authorization is looked at apart.
+        .map(|name| if name.eq_ignore_ascii_case(b"authorization") { b"" } else { name });
     let unwanted = |name: &[u8]| {
-        forwarded.is_some_and(|forwarded| headers::same_name(name, forwarded))
-            || (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
-            || (!location.forwards_authorization && headers::same_name(name, asserted))
+        (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
+            || asserted.iter().any(|asserted| headers::same_name(name, asserted))
     };
-    let forwarded_elsewhere = forwarded.is_some_and(|name| !name.is_empty());
-    if token_in_authorization || !location.forwards_authorization || forwarded_elsewhere {
+    if token_in_authorization || asserted.iter().any(|name| !name.is_empty()) {
         take_out(request, unwanted)?;
     }
     remove_carrier(request, location)?;

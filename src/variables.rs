@@ -8,6 +8,7 @@ use nginx_sys::{
 };
 use phantom_token_core::key;
 
+use crate::claims;
 use crate::code::{ERROR, OK};
 use crate::context::{Context, Outcome};
 use crate::guard::guard;
@@ -41,8 +42,17 @@ pub(crate) unsafe fn add(cf: *mut ngx_conf_t) -> Option<()> {
             variable.data = index;
         }
     }
+    let mut prefix = string_over(CLAIM);
+    // SAFETY: as above.
+    unsafe {
+        let flags = (nginx_sys::NGX_HTTP_VAR_NOCACHEABLE | nginx_sys::NGX_HTTP_VAR_PREFIX) as usize;
+        ngx_http_add_variable(cf, &raw mut prefix, flags).as_mut()?.get_handler = Some(get_claim);
+    }
     Some(())
 }
+
+/// A variable for every claim, by its name.
+const CLAIM: &[u8] = b"phantom_token_claim_";
 
 unsafe extern "C" fn get(
     request: *mut ngx_http_request_t,
@@ -55,27 +65,59 @@ unsafe extern "C" fn get(
         let (request, value) = unsafe { (Request::from_ptr(request), &mut *value) };
         let text = VARIABLES.get(data).and_then(|(_, read)| {
             let context = Context::of(request.main())?;
-            // SAFETY: the context lives in the pool of the main request, and readers change nothing.
+            // SAFETY: the context lives in the pool of the main request.
             read(request, unsafe { context.as_ref() })
         });
-        value.set_valid(1);
-        value.set_no_cacheable(0);
-        value.set_escape(0);
-        match text {
-            Some(text) => {
-                value.set_not_found(0);
-                value.set_len(u32::try_from(text.len).unwrap_or(0));
-                value.data = text.data;
-            }
-            None => value.set_not_found(1),
-        }
+        fill(value, text);
         OK
     })
 }
 
+/// A claim of the verdict: `data` is NGINX's pointer to the variable's whole name.
+unsafe extern "C" fn get_claim(
+    request: *mut ngx_http_request_t,
+    value: *mut ngx_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: as of `get`. NGINX hands a variable with a prefix the address of its name, which lives as
+        // long as the configuration.
+        let (request, value, name) = unsafe {
+            let name = bytes_of(&*core::ptr::with_exposed_provenance::<ngx_str_t>(data));
+            (Request::from_ptr(request), &mut *value, name)
+        };
+        let text = Context::of(request.main()).and_then(|context| {
+            // SAFETY: as of `get`.
+            let context = unsafe { context.as_ref() };
+            let name = name.get(CLAIM.len()..)?;
+            if context.reason.get().is_some() { None } else { claims::text(request, context, name) }
+        });
+        fill(value, text);
+        OK
+    })
+}
+
+fn fill(value: &mut ngx_variable_value_t, text: Option<ngx_str_t>) {
+    value.set_valid(1);
+    value.set_no_cacheable(0);
+    value.set_escape(0);
+    match text {
+        Some(text) => {
+            value.set_not_found(0);
+            value.set_len(u32::try_from(text.len).unwrap_or(0));
+            value.data = text.data;
+        }
+        None => value.set_not_found(1),
+    }
+}
+
 fn jwt(_request: Request<'_>, context: &Context) -> Option<ngx_str_t> {
-    match context.outcome.get() {
-        Some(Outcome::Active { jwt, .. }) if context.reason.get().is_none() => Some(jwt.bare()),
+    match context.outcome() {
+        Some(Outcome::Active { carried, record })
+            if context.reason.get().is_none() && record.document.is_access_token() =>
+        {
+            Some(carried.bare())
+        }
         _ => None,
     }
 }

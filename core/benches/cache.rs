@@ -11,7 +11,7 @@ use std::time::Instant;
 use phantom_token_core::cache::{Cache, LookUp};
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::key::RealmKey;
-use phantom_token_core::record::{CacheDirectives, Record, State};
+use phantom_token_core::record::{CacheDirectives, Document, Record, State};
 use sha2::{Digest, Sha256};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -56,6 +56,7 @@ fn fill(cache: &Cache, realm: &RealmKey, entries: u32) {
         confirmed: NOW,
         expires: Some(NOW + 3_600_000),
         directives: CacheDirectives::default(),
+        document: Document::Jwt,
         bound: false,
     };
     for number in 0..entries {

@@ -1,7 +1,10 @@
 //! The authorization server's answer to a question, turned into a verdict.
 
 mod candidates;
+mod envelope;
 mod error;
+mod exchange;
+mod introspection;
 #[cfg(test)]
 mod tests;
 
@@ -10,14 +13,23 @@ use core::fmt;
 pub use crate::json::JsonError;
 pub use error::{AnswerError, MediaType};
 
-use crate::json;
-use crate::jwt::{self, Active, Claims};
-use crate::members::{Members, Name};
-use crate::record::{CacheDirectives, Record, State, UnixMillis};
-use candidates::Candidates;
+use crate::jwt::Claims;
+use crate::members::Members;
+use crate::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
 /// How many names [`Reading::members`] may have; further ones are not searched for.
 pub const MAX_MEMBERS: usize = 32;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Introspection (RFC 7662) that gives a JWT for the upstream.
+    Jwt,
+    /// Introspection for the verdict and the claims; no JWT goes upstream.
+    Claims,
+    /// Token exchange (RFC 8693) for a JWT.
+    Exchange,
+}
 
 /// An answer, as far as it counts.
 #[derive(Clone, Copy)]
@@ -37,6 +49,11 @@ pub struct Answer<'a> {
 /// How an answer is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
+    /// What was asked for.
+    pub mode: Mode,
+    /// Signed introspection answers (RFC 9701) count although nobody verifies their signature. They give
+    /// claims alone, so [`Mode::Claims`] is where it matters.
+    pub unverified_envelopes: bool,
     /// The members of a JSON answer that are searched for the JWT, in order; at most [`MAX_MEMBERS`].
     /// A name that means something else here, such as `active` or `exp`, never holds it.
     pub members: &'a [&'a [u8]],
@@ -51,8 +68,9 @@ pub struct Reading<'a> {
 pub enum Verdict<'a> {
     /// The token is active.
     Active {
-        /// What goes upstream: three parts of base64url, and nothing else.
-        jwt: &'a [u8],
+        /// What [`Record::document`] says. What goes upstream of it is three parts of base64url, and
+        /// nothing else.
+        document: &'a [u8],
         /// What is known of the token.
         record: Record,
     },
@@ -65,7 +83,7 @@ pub enum Verdict<'a> {
 impl fmt::Debug for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Active { jwt: _, record } => {
+            Self::Active { document: _, record } => {
                 f.debug_struct("Active").field("record", record).finish_non_exhaustive()
             }
             Self::Inactive(record) => f.debug_tuple("Inactive").field(record).finish(),
@@ -80,11 +98,10 @@ pub fn scratch_len(body_len: usize) -> usize {
     body_len.saturating_mul(2)
 }
 
-/// Reads an answer. Its status and its `Content-Type` alone decide how; nothing is ever inferred from
-/// the bytes of the body. No signature is verified here.
+/// Reads an answer. What was asked for, the answer's status and its `Content-Type` alone decide how;
+/// nothing is ever inferred from the bytes of the body. No signature is verified here.
 ///
-/// Active is what RFC 7662 section 2.2 calls so, and has a JWT for the upstream beside it or as its
-/// whole body. `scratch` must have [`scratch_len`] bytes.
+/// `scratch` must have [`scratch_len`] bytes.
 ///
 /// # Errors
 /// [`AnswerError`] where the server refuses the question or its answer makes no sense. None of these
@@ -95,110 +112,76 @@ pub fn judge<'a>(
     scratch: &'a mut [u8],
 ) -> Result<Verdict<'a>, AnswerError> {
     let asked = Asked { answer, reading };
-    match answer.status {
-        200 => {}
-        204 => return Ok(asked.inactive()),
-        // The token is of a kind that the server does not know, such as a JWT of another issuer.
-        400 if is_unsupported_token_type(answer) => return Ok(asked.inactive()),
-        status => return Err(AnswerError::of_status(status)),
-    }
-    if answer.encoded {
-        return Err(AnswerError::Encoded);
-    }
-    if answer.body.trim_ascii().is_empty() {
-        return Err(AnswerError::Empty);
-    }
-    let (texts, decoded) =
-        scratch.split_at_mut_checked(answer.body.len()).ok_or(AnswerError::Scratch)?;
-    let media_type = media_type(answer.content_type);
-    if media_type.eq_ignore_ascii_case(b"application/jwt") {
-        asked.judge_jwt(decoded)
-    } else if media_type.eq_ignore_ascii_case(b"application/json") {
-        asked.judge_json(texts, decoded)
-    } else if media_type.eq_ignore_ascii_case(b"application/token-introspection+jwt") {
-        Err(AnswerError::Envelope)
-    } else {
-        Err(AnswerError::ContentType(MediaType::of(media_type)))
+    match reading.mode {
+        Mode::Jwt | Mode::Claims => asked.introspected(scratch),
+        Mode::Exchange => asked.exchanged(scratch),
     }
 }
 
+/// What an answer says of a token beside the JWT in it.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    expires: Option<UnixMillis>,
+    bound: bool,
+}
+
+impl From<&Members> for Beside {
+    fn from(members: &Members) -> Self {
+        Self { expires: members.expires, bound: members.bound }
+    }
+}
+
+/// An answer together with what was asked.
 struct Asked<'q, 'a, 'r> {
     answer: &'q Answer<'a>,
     reading: &'q Reading<'r>,
 }
 
 impl<'a> Asked<'_, 'a, '_> {
-    /// The whole body is the JWT.
-    fn judge_jwt(&self, scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
-        let jwt = self.answer.body.trim_ascii();
-        let claims = jwt::claims(jwt, scratch)?;
-        match claims.active {
-            _ if claims.envelope => Err(AnswerError::Envelope),
-            Some(Active::Other) => Ok(self.inactive()),
-            Some(Active::True) => Err(AnswerError::Flat),
-            None => Ok(self.active(jwt, &claims, &Members::default())),
+    /// The type of the answer, if there is a body that can be read.
+    fn media_type(&self) -> Result<MediaKind, AnswerError> {
+        if self.answer.encoded {
+            return Err(AnswerError::Encoded);
+        }
+        if self.answer.body.trim_ascii().is_empty() {
+            return Err(AnswerError::Empty);
+        }
+        let media_type = media_type(self.answer.content_type);
+        let is = |known: &[u8]| media_type.eq_ignore_ascii_case(known);
+        if is(b"application/jwt") {
+            Ok(MediaKind::Jwt)
+        } else if is(b"application/json") {
+            Ok(MediaKind::Json)
+        } else if is(b"application/token-introspection+jwt") {
+            Ok(MediaKind::Envelope)
+        } else {
+            Err(AnswerError::ContentType(MediaType::of(media_type)))
         }
     }
 
-    /// The JWT is in a member.
-    fn judge_json(
+    /// The server says active. `claims` are those of a JWT, `beside` is what was said outside of it.
+    fn active(
         &self,
-        texts: &'a mut [u8],
-        scratch: &mut [u8],
-    ) -> Result<Verdict<'a>, AnswerError> {
-        enum Key {
-            Known(Name),
-            Candidate(usize),
-        }
-        let names = self.reading.members;
-        let names = names.get(..MAX_MEMBERS).unwrap_or(names);
-        let known = |name: &str| {
-            let index = || names.iter().position(|it| *it == name.as_bytes());
-            Name::of(name).map(Key::Known).or_else(|| index().map(Key::Candidate))
-        };
-        let mut members = Members::default();
-        let mut candidates = Candidates::new(texts);
-        json::object(self.answer.body, known, |key, value| match key {
-            Key::Known(name) => members.note(name, &value),
-            Key::Candidate(index) => candidates.note(index, &value),
-        })
-        .map_err(AnswerError::Json)?;
-        if members.repeated || candidates.repeated {
-            return Err(AnswerError::Repeated);
-        }
-        match members.active {
-            None => return Err(AnswerError::NoActive),
-            Some(Active::Other) => return Ok(self.inactive()),
-            Some(Active::True) if members.refresh => return Ok(self.inactive()),
-            Some(Active::True) => {}
-        }
-        if members.unreadable_exp {
-            return Err(AnswerError::Exp);
-        }
-        let jwt = candidates.first()?.ok_or(AnswerError::NoJwt)?;
-        let claims = jwt::claims(jwt, scratch)?;
-        match claims.active {
-            _ if claims.envelope => Err(AnswerError::Envelope),
-            Some(Active::Other) => Err(AnswerError::Inconsistent),
-            Some(Active::True) | None => Ok(self.active(jwt, &claims, &members)),
-        }
-    }
-
-    /// The server says active. `beside` are the members that the JWT came with.
-    fn active(&self, jwt: &'a [u8], claims: &Claims, beside: &Members) -> Verdict<'a> {
-        if claims.refresh {
+        kind: Document,
+        document: &'a [u8],
+        claims: Option<&Claims>,
+        beside: Beside,
+    ) -> Verdict<'a> {
+        if claims.is_some_and(|claims| claims.refresh) {
             return self.inactive();
         }
+        let inside = claims.and_then(|claims| claims.expires);
         let record = Record {
             state: State::Active,
-            expires: [claims.expires, beside.expires].into_iter().flatten().min(),
-            bound: claims.bound || beside.bound,
+            document: kind,
+            expires: [inside, beside.expires].into_iter().flatten().min(),
+            bound: claims.is_some_and(|claims| claims.bound) || beside.bound,
             ..self.record()
         };
         if record.is_expired(self.reading.now) {
-            Verdict::Expired(Record { state: State::Expired, ..record })
+            Verdict::Expired(Record { state: State::Expired, document: Document::Jwt, ..record })
         } else {
-            Verdict::Active { jwt, record }
+            Verdict::Active { document, record }
         }
     }
 
@@ -211,6 +194,7 @@ impl<'a> Asked<'_, 'a, '_> {
         Record {
             state: State::Inactive,
             confirmed: self.reading.asked,
+            document: Document::Jwt,
             expires: None,
             directives: self.answer.directives,
             bound: false,
@@ -218,13 +202,12 @@ impl<'a> Asked<'_, 'a, '_> {
     }
 }
 
-fn is_unsupported_token_type(answer: &Answer<'_>) -> bool {
-    let mut members = Members::default();
-    !answer.encoded
-        && media_type(answer.content_type).eq_ignore_ascii_case(b"application/json")
-        && json::object(answer.body, Name::of, |name, value| members.note(name, &value)).is_ok()
-        && members.unsupported
-        && !members.repeated
+/// The types of answers that are read.
+#[derive(Clone, Copy)]
+enum MediaKind {
+    Jwt,
+    Json,
+    Envelope,
 }
 
 /// The type of a `Content-Type` value, without parameters (RFC 9110 section 8.3.1).

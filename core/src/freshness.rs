@@ -92,7 +92,7 @@ enum Life {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::CacheDirectives;
+    use crate::record::{CacheDirectives, Document};
 
     const CONFIRMED: i64 = 1_700_000_000_000;
     const RULES: Freshness = Freshness {
@@ -104,7 +104,8 @@ mod tests {
 
     fn record(state: State, expires: Option<i64>, directives: CacheDirectives) -> Record {
         let expires = expires.map(|seconds| CONFIRMED + seconds * 1_000);
-        Record { state, confirmed: CONFIRMED, expires, directives, bound: false }
+        let document = Document::Jwt;
+        Record { state, confirmed: CONFIRMED, document, expires, directives, bound: false }
     }
 
     /// Seconds from the confirmation to the end, of an active token.

@@ -36,8 +36,8 @@ pub(crate) enum Value<'de, 't> {
     Text(&'de str),
     /// A string that has escapes in the text, resolved.
     Unescaped(&'t str),
-    /// An array or an object.
-    Compound,
+    Array,
+    Object,
 }
 
 impl Value<'_, '_> {
@@ -67,13 +67,16 @@ pub(crate) fn object<'de, K>(
     Object { known, note, key: PhantomData }
         .deserialize(&mut json)
         .and_then(|()| json.end())
-        .map_err(|error| {
-            if error.is_data() {
-                JsonError::NotAnObject
-            } else {
-                JsonError::Syntax { line: error.line(), column: error.column() }
-            }
-        })
+        .map_err(|error| error_of(&error))
+}
+
+/// What serde_json finds wrong, without a word of the text.
+pub(crate) fn error_of(error: &serde_json::Error) -> JsonError {
+    if error.is_data() {
+        JsonError::NotAnObject
+    } else {
+        JsonError::Syntax { line: error.line(), column: error.column() }
+    }
 }
 
 struct Object<K, Known, Note> {
@@ -199,7 +202,7 @@ impl<'de, F: FnOnce(Value<'de, '_>)> Visitor<'de> for Member<F> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while items.next_element_seed(Member(skip))?.is_some() {}
-        (self.0)(Value::Compound);
+        (self.0)(Value::Array);
         Ok(())
     }
 
@@ -207,7 +210,7 @@ impl<'de, F: FnOnce(Value<'de, '_>)> Visitor<'de> for Member<F> {
         while members.next_key::<IgnoredAny>()?.is_some() {
             members.next_value_seed(Member(skip))?;
         }
-        (self.0)(Value::Compound);
+        (self.0)(Value::Object);
         Ok(())
     }
 }
@@ -229,7 +232,8 @@ mod tests {
                 Value::Float(value) => format!("f{value}"),
                 Value::Text(text) => format!("{text:?}"),
                 Value::Unescaped(text) => format!("escaped {text:?}"),
-                Value::Compound => "compound".to_owned(),
+                Value::Array => "array".to_owned(),
+                Value::Object => "object".to_owned(),
             };
             out.push_str(&format!("{name}={value};"));
         })?;
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(
             read(text).unwrap(),
             "a=null;b=true;c=u1;d=i-1;e=f1.5;f=f1000;g=f18446744073709552000;h=\"x\";\
-             i=escaped \"x\";j=\"y\";k=compound;l=compound;a=u2;"
+             i=escaped \"x\";j=\"y\";k=object;l=array;a=u2;"
         );
         assert_eq!(read(b"{}").unwrap(), "");
     }

@@ -9,6 +9,16 @@ use crate::json::{self, Value};
 use crate::members::{Members, Name};
 use crate::record::UnixMillis;
 
+/// What a JWT is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An access token, or claims in its stead. Without `typ`, or with any that names no other kind (RFC
+    /// 8725 section 3.11).
+    AccessToken,
+    /// A signed introspection answer (RFC 9701 section 5). Without `typ` too: not every server sets it.
+    Envelope,
+}
+
 /// What of the payload counts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -30,6 +40,11 @@ pub enum JwtError {
     /// Not three non-empty parts of base64url.
     #[error("it is not a signed JWT in compact serialisation (three parts of base64url)")]
     NotCompact,
+    /// Five parts.
+    #[error(
+        "it is encrypted (JWE), which is not supported: let the authorization server only sign it"
+    )]
+    Encrypted,
     /// A part does not decode.
     #[error("its header or payload is not valid base64url")]
     Encoding,
@@ -49,6 +64,9 @@ pub enum JwtError {
         "its \"typ\" is that of a logout token, security event or DPoP proof, not an access token"
     )]
     OtherKind,
+    /// An envelope is expected, and `typ` says that this is none.
+    #[error("its \"typ\" is not token-introspection+jwt, as a signed introspection answer has it")]
+    NotAnEnvelope,
     /// The payload is no JSON object.
     #[error("its payload is not a JSON object")]
     Payload,
@@ -67,7 +85,6 @@ pub enum JwtError {
 /// characters (RFC 7515 section 7.1). An unsecured JWT has an empty signature, and is none.
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
-    let is_base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let mut parts = 0;
     bytes.split(|&byte| byte == b'.').all(|part| {
         parts += 1;
@@ -75,14 +92,24 @@ pub fn is_compact(bytes: &[u8]) -> bool {
     }) && parts == 3
 }
 
-/// Decodes header and payload. `scratch` must be as long as `jwt`.
+/// Whether these bytes have the shape of a JWE: five parts, some of which may be empty (RFC 7516 section 7.1).
+fn is_encrypted(bytes: &[u8]) -> bool {
+    let is_part = |part: &[u8]| part.iter().all(is_base64url);
+    bytes.split(|&byte| byte == b'.').all(is_part)
+        && bytes.iter().filter(|&&byte| byte == b'.').count() == 4
+}
+
+fn is_base64url(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Checks the header and decodes the payload into `scratch`, which must be as long as `jwt`.
 ///
 /// # Errors
-/// [`JwtError`] for whatever cannot be an access token. The kinds that `typ` tells apart are refused
-/// (RFC 8725 section 3.11); a JWT without `typ`, or with any other, is accepted.
-pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
+/// [`JwtError`] for whatever is no JWT of that kind by its shape and its header.
+pub fn payload<'s>(jwt: &[u8], kind: Kind, scratch: &'s mut [u8]) -> Result<&'s [u8], JwtError> {
     if !is_compact(jwt) {
-        return Err(JwtError::NotCompact);
+        return Err(if is_encrypted(jwt) { JwtError::Encrypted } else { JwtError::NotCompact });
     }
     if scratch.len() < jwt.len() {
         return Err(JwtError::Scratch);
@@ -90,9 +117,18 @@ pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
     let mut parts = jwt.split(|&byte| byte == b'.');
     let header = parts.next().unwrap_or_default();
     let payload = parts.next().unwrap_or_default();
-    check_header(decode(header, scratch)?)?;
+    check_header(decode(header, scratch)?, kind)?;
+    decode(payload, scratch)
+}
+
+/// Reads what counts of an access token. `scratch` must be as long as `jwt`.
+///
+/// # Errors
+/// [`JwtError`] for whatever cannot be an access token.
+pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
+    let payload = payload(jwt, Kind::AccessToken, scratch)?;
     let mut members = Members::default();
-    json::object(decode(payload, scratch)?, Name::of, |name, value| members.note(name, &value))
+    json::object(payload, Name::of, |name, value| members.note(name, &value))
         .map_err(|_| JwtError::Payload)?;
     if members.repeated {
         return Err(JwtError::Repeated);
@@ -114,7 +150,7 @@ fn decode<'s>(part: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], JwtError> 
     scratch.get(..len).ok_or(JwtError::Encoding)
 }
 
-fn check_header(header: &[u8]) -> Result<(), JwtError> {
+fn check_header(header: &[u8], kind: Kind) -> Result<(), JwtError> {
     #[derive(PartialEq)]
     enum Parameter {
         Alg,
@@ -136,7 +172,7 @@ fn check_header(header: &[u8]) -> Result<(), JwtError> {
             None => Some(JwtError::Header),
             Some(_) if repeated => Some(JwtError::Header),
             Some(alg) if is_alg => alg.eq_ignore_ascii_case("none").then_some(JwtError::Unsecured),
-            Some(typ) => fault_of_typ(typ),
+            Some(typ) => fault_of_typ(typ, kind),
         };
         fault = fault.or(found);
     })
@@ -149,14 +185,16 @@ fn check_header(header: &[u8]) -> Result<(), JwtError> {
 }
 
 /// `typ` is a media type, mostly without its `application/` (RFC 7515 section 4.1.9).
-fn fault_of_typ(typ: &str) -> Option<JwtError> {
+fn fault_of_typ(typ: &str, expected: Kind) -> Option<JwtError> {
     const PREFIX: &str = "application/";
     let kind = match typ.split_at_checked(PREFIX.len()) {
         Some((prefix, kind)) if prefix.eq_ignore_ascii_case(PREFIX) => kind,
         _ => typ,
     };
     let is = |known: &&str| kind.eq_ignore_ascii_case(known);
-    if is(&"token-introspection+jwt") {
+    if expected == Kind::Envelope {
+        (!is(&"token-introspection+jwt")).then_some(JwtError::NotAnEnvelope)
+    } else if is(&"token-introspection+jwt") {
         Some(JwtError::Envelope)
     } else if ["logout+jwt", "secevent+jwt", "dpop+jwt"].iter().any(is) {
         Some(JwtError::OtherKind)

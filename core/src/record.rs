@@ -15,6 +15,31 @@ pub enum State {
     Expired = 3,
 }
 
+/// What is kept for an active token, beside the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Document {
+    /// An access token in JWT form, for the upstream.
+    Jwt = 0,
+    /// The same from a token exchange (RFC 8693). Its `exp` is its own: when it has passed, nothing is
+    /// known of the token that it was given for.
+    Exchanged = 1,
+    /// An introspection answer in JSON: its members are the claims.
+    Json = 2,
+    /// A JWT whose payload is the claims, and which is not for the upstream.
+    ClaimsJwt = 3,
+    /// A signed introspection answer (RFC 9701): the claims are in its `token_introspection`.
+    Envelope = 4,
+}
+
+impl Document {
+    /// Whether it takes the place of the token upstream.
+    #[must_use]
+    pub fn is_access_token(self) -> bool {
+        matches!(self, Self::Jwt | Self::Exchanged)
+    }
+}
+
 /// `Cache-Control` of an answer, reduced to what counts here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheDirectives {
@@ -32,7 +57,10 @@ pub struct Record {
     pub state: State,
     /// When the question was asked whose answer this is.
     pub confirmed: UnixMillis,
-    /// The earliest `exp` known of the token; the token is expired from this instant on.
+    /// What is kept of an active token; [`Document::Jwt`] for others.
+    pub document: Document,
+    /// The earliest `exp` known of the token, or of the JWT that an exchange gave for it: from this
+    /// instant on the document is of no use.
     pub expires: Option<UnixMillis>,
     /// What the answer said of its own life.
     pub directives: CacheDirectives,
@@ -41,9 +69,16 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether `exp` has passed at `now` (RFC 7519 section 4.1.4: "on or after").
+    /// Whether the document is past its `exp` at `now` (RFC 7519 section 4.1.4: "on or after").
+    #[must_use]
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.state == State::Expired || self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// Whether the token is known to have expired at `now`. That a JWT is over which was exchanged for it
+    /// says nothing of the token.
     #[must_use]
     pub fn is_expired(&self, now: UnixMillis) -> bool {
-        self.state == State::Expired || self.expires.is_some_and(|expires| now >= expires)
+        self.document != Document::Exchanged && self.is_over(now)
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use phantom_token_core::answer::{Answer, Reading, Verdict, judge, scratch_len};
+use phantom_token_core::answer::{Answer, Mode, Reading, Verdict, judge, scratch_len};
 use phantom_token_core::cache_control;
 use phantom_token_core::jwt;
 use phantom_token_core::record::{CacheDirectives, State};
@@ -10,7 +10,13 @@ use proptest::prelude::*;
 
 const MEMBERS: &[&[u8]] = &[b"jwt", b"phantom_token"];
 const ASKED: i64 = 1_700_000_000_000;
-const READING: Reading<'_> = Reading { members: MEMBERS, asked: ASKED, now: ASKED + 1 };
+const READING: Reading<'_> = Reading {
+    mode: Mode::Jwt,
+    unverified_envelopes: false,
+    members: MEMBERS,
+    asked: ASKED,
+    now: ASKED + 1,
+};
 
 /// Whether this could be an access token: slow, and by the letter of RFC 7515 section 7.1.
 fn is_jwt(bytes: &[u8]) -> bool {
@@ -38,7 +44,7 @@ fn check(status: u16, content_type: &[u8], body: &[u8]) -> Result<(), TestCaseEr
     let answer = Answer { status, content_type, encoded: false, directives, body };
     let mut scratch = vec![0; scratch_len(body.len())];
     match judge(&answer, &READING, &mut scratch) {
-        Ok(Verdict::Active { jwt, record }) => {
+        Ok(Verdict::Active { document: jwt, record }) => {
             prop_assert_eq!(status, 200);
             prop_assert!(is_jwt(jwt), "{}", jwt.escape_ascii());
             prop_assert!(!record.is_expired(READING.now));

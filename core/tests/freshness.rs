@@ -1,7 +1,7 @@
 //! What holds of every verdict's life, whatever the location's rules are.
 
 use phantom_token_core::freshness::{CLOCK_TOLERANCE, Control, Freshness};
-use phantom_token_core::record::{CacheDirectives, Record, State};
+use phantom_token_core::record::{CacheDirectives, Document, Record, State};
 use proptest::prelude::*;
 
 /// Times that meet each other, and the ends of the range.
@@ -24,7 +24,7 @@ fn record() -> impl Strategy<Value = Record> {
     (state, time(), prop::option::of(time()), directives, any::<bool>()).prop_map(
         |(state, confirmed, expires, directives, bound)| {
             let expires = expires.filter(|_| state == State::Active);
-            Record { state, confirmed, expires, directives, bound }
+            Record { state, confirmed, document: Document::Jwt, expires, directives, bound }
         },
     )
 }

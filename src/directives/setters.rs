@@ -1,6 +1,7 @@
 //! How each directive's arguments become configuration.
 
 use core::ffi::{c_char, c_void};
+use core::mem::offset_of;
 
 use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_set_str_slot,
@@ -13,8 +14,9 @@ use thiserror::Error;
 
 use crate::cache_zone;
 use crate::code::{OK, conf_error, conf_ok};
+use crate::conf::choice::forward;
 use crate::conf::{
-    Carrier, LocationConf, MainConf, Parameter, Position, TokenSource, UNSET, main_conf,
+    Carrier, Exchange, LocationConf, MainConf, Parameter, Position, TokenSource, UNSET, main_conf,
 };
 use crate::guard::guard;
 use crate::headers;
@@ -28,6 +30,8 @@ enum Fault {
     Duplicate,
     #[error("has an invalid value \"{0}\": it is \"on\" or \"off\", and \"token=$variable\"")]
     Switch(String),
+    #[error("has an invalid value \"{0}\": it is \"jwt\" or \"claims\"")]
+    Forward(String),
     #[error("has an invalid \"token=\": it names one variable, as in \"token=$cookie_session\"")]
     TokenSource,
     #[error("has too many names: at most {max} are searched for", max = answer::MAX_MEMBERS)]
@@ -50,8 +54,16 @@ enum Fault {
          the server; it cannot be \"{0}\""
     )]
     Endpoint(String),
-    #[error("cannot set the form field \"token\": it is the token itself")]
-    ReservedParameter,
+    #[error("cannot set the form field \"{0}\", which is the module's own to set")]
+    ReservedParameter(String),
+    #[error(
+        "cannot be beside \"{0}\" on the same level: a token is either introspected or exchanged"
+    )]
+    OtherQuestion(&'static str),
+    #[error(
+        "has an invalid parameter \"{0}\": it is \"audience=\", \"resource=\" or \"scope=\", each once"
+    )]
+    ExchangeParameter(String),
     #[error(
         "cannot read the secret from \"{0}\" ({1}): the file must be there, of at most 4096 bytes \
          and readable by the user that starts nginx"
@@ -208,20 +220,89 @@ pub(super) unsafe extern "C" fn set_endpoint(
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    let checked = set(cf, conf, |_cf, _pool, args, _conf| {
-        // A subrequest is made to a URI: not to another server, and not to a named location.
-        let uri = text(args.first());
-        let is_url = uri.windows(3).any(|three| three == b"://");
-        if uri.is_empty() || uri.starts_with(b"@") || uri.starts_with(b"?") || is_url {
-            return Err(Fault::Endpoint(shown(uri)));
+    let checked = set(cf, conf, |_cf, _pool, args, conf| {
+        if !conf.exchange.is_null() {
+            return Err(Fault::OtherQuestion("phantom_token_exchange"));
         }
-        Ok(())
+        check_uri(text(args.first()))
     });
     if !checked.is_null() {
         return checked;
     }
     // SAFETY: NGINX's own setter, called as NGINX would.
     unsafe { ngx_http_set_complex_value_slot(cf, command, conf) }
+}
+
+/// A subrequest is made to a URI: not to another server, and not to a named location.
+fn check_uri(uri: &[u8]) -> Result<(), Fault> {
+    let is_url = uri.windows(3).any(|three| three == b"://");
+    if uri.is_empty() || uri.starts_with(b"@") || uri.starts_with(b"?") || is_url {
+        return Err(Fault::Endpoint(shown(uri)));
+    }
+    Ok(())
+}
+
+/// `phantom_token_exchange uri [audience=…] [resource=…] [scope=…]`
+pub(super) unsafe extern "C" fn set_exchange(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        if !conf.exchange.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        if !conf.endpoint.is_null() {
+            return Err(Fault::OtherQuestion("phantom_token_introspection_endpoint"));
+        }
+        let [uri, parameters @ ..] = args else { return Err(Fault::Empty) };
+        check_uri(text(Some(uri)))?;
+        let mut exchange = Exchange {
+            uri: compile(cf, text(Some(uri)))?,
+            audience: None,
+            resource: None,
+            scope: None,
+        };
+        for arg in parameters {
+            let arg = text(Some(arg));
+            let fault = || Fault::ExchangeParameter(shown(arg));
+            let equals = arg.iter().position(|&byte| byte == b'=').ok_or_else(fault)?;
+            let (name, value) = arg.split_at(equals);
+            let place = match name {
+                b"audience" => &mut exchange.audience,
+                b"resource" => &mut exchange.resource,
+                b"scope" => &mut exchange.scope,
+                _ => return Err(fault()),
+            };
+            let value = value.get(1..).unwrap_or_default();
+            if place.is_some() || value.is_empty() {
+                return Err(fault());
+            }
+            *place = Some(compile(cf, value)?);
+        }
+        conf.exchange = pool.place(exchange).ok_or(Fault::NoMemory)?.as_ptr();
+        Ok(())
+    })
+}
+
+/// `phantom_token_forward jwt | claims`
+pub(super) unsafe extern "C" fn set_forward(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, _pool, args, conf| {
+        if conf.forward != UNSET {
+            return Err(Fault::Duplicate);
+        }
+        conf.forward = match text(args.first()) {
+            b"jwt" => forward::JWT,
+            b"claims" => forward::CLAIMS,
+            other => return Err(Fault::Forward(shown(other))),
+        };
+        conf.forward_at = Position::of(cf);
+        Ok(())
+    })
 }
 
 /// `phantom_token_cache_zone name:size`
@@ -259,7 +340,9 @@ pub(super) unsafe extern "C" fn set_parameter(
         let name = text(args.first());
         match name {
             b"" => return Err(Fault::Empty),
-            b"token" => return Err(Fault::ReservedParameter),
+            b"token" | b"grant_type" | b"subject_token" => {
+                return Err(Fault::ReservedParameter(shown(name)));
+            }
             _ => {}
         }
         let value = compile(cf, text(args.get(1)))?;
@@ -393,7 +476,7 @@ fn is_reserved(name: &[u8]) -> bool {
     RESERVED_HEADERS.iter().any(|reserved| headers::same_name(name, reserved))
 }
 
-/// `phantom_token_header name`
+/// `phantom_token_header name` and `phantom_token_envelope_header name`
 pub(super) unsafe extern "C" fn set_header(
     cf: *mut ngx_conf_t,
     command: *mut ngx_command_t,
@@ -405,7 +488,9 @@ pub(super) unsafe extern "C" fn set_header(
         if name.is_empty() || !name.iter().all(is_name) {
             return Err(Fault::HeaderName(shown(name)));
         }
-        if is_reserved(name) {
+        // SAFETY: NGINX hands over the directive that it found.
+        let is_envelope = unsafe { (*command).offset } == offset_of!(LocationConf, envelope_header);
+        if is_reserved(name) || (is_envelope && headers::same_name(name, b"authorization")) {
             return Err(Fault::ReservedHeader(shown(name)));
         }
         Ok(())

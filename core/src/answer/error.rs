@@ -74,17 +74,30 @@ pub enum AnswerError {
          phantom_token_accept"
     )]
     ContentType(MediaType),
-    /// RFC 9701.
+    /// RFC 9701, where an access token is expected, or labelled as one.
     #[error(
-        "the server answered with a signed introspection response (RFC 9701), which is not supported \
-         yet: set phantom_token_accept to application/jwt or application/json, whichever makes it \
-         send an access token"
+        "the server answered with a signed introspection response (RFC 9701), which is no access token: \
+         set \"phantom_token_forward claims\" to use what it says, or phantom_token_accept to the type \
+         that makes the server send an access token"
     )]
     Envelope,
+    /// RFC 9701, and no keys.
+    #[error(
+        "the server answered with a signed introspection response (RFC 9701), and there are no keys to \
+         verify it with: \"phantom_token_envelope unverified\" takes it as it is, relying on TLS"
+    )]
+    Unverified,
+    /// RFC 9701 section 5.
+    #[error(
+        "the server's signed introspection response (RFC 9701) lacks \"iss\", \"aud\", \"iat\" or the \
+         object \"token_introspection\", or has one of them twice or in another form"
+    )]
+    Outside,
     /// A JWT that is an introspection answer of its own kind.
     #[error(
         "the server answered with an introspection response in a JWT (\"active\" is among its claims), \
-         which is no access token: check phantom_token_accept, and what the server is set to answer"
+         which is no access token: set \"phantom_token_forward claims\" to use what it says, or let the \
+         server answer with an access token"
     )]
     Flat,
     /// Of type JSON, but no JSON object.
@@ -115,6 +128,39 @@ pub enum AnswerError {
     /// The JWT contradicts the answer.
     #[error("the server says that the token is active, but the JWT in the same answer does not")]
     Inconsistent,
+    /// RFC 8693: a 400 that is neither about the token nor about our credentials.
+    #[error(
+        "the server answered 400, it refuses this token exchange: check the audience, resource and scope \
+         of phantom_token_exchange, and that this client may exchange tokens"
+    )]
+    Exchange,
+    /// 404, 405, 410 to an exchange.
+    #[error(
+        "the server answered {0}: check that the proxy_pass of the internal location names its token \
+         endpoint"
+    )]
+    TokenEndpoint(u16),
+    /// 200 without `access_token`.
+    #[error(
+        "the server's answer has no \"access_token\": check that the proxy_pass of the internal location \
+         names its token endpoint"
+    )]
+    NoAccessToken,
+    /// `issued_token_type` is none of an access token.
+    #[error(
+        "the server issued a token whose \"issued_token_type\" is not that of an access token or a JWT: \
+         ask for another with \"phantom_token_introspection_parameter requested_token_type\""
+    )]
+    IssuedType,
+    /// `expires_in` is no time.
+    #[error("\"expires_in\" in the server's answer is not a number of seconds")]
+    ExpiresIn,
+    /// The JWT that was just issued is past its `exp`.
+    #[error(
+        "the JWT that the server has just issued is past its \"exp\" already: check the clocks of both \
+         machines"
+    )]
+    Over,
     /// Less than [`scratch_len`](super::scratch_len).
     #[error("no room to read the server's answer: a fault of this module, please report it")]
     Scratch,
@@ -129,6 +175,8 @@ impl AnswerError {
             | Self::Question(_)
             | Self::Endpoint(_)
             | Self::Accept
+            | Self::Exchange
+            | Self::TokenEndpoint(_)
             | Self::Refused(_) => Reason::ServerRefusedUs,
             Self::Busy(_) => Reason::ServerBusy,
             Self::Failure(_) => Reason::ServerUnreachable,
@@ -139,6 +187,12 @@ impl AnswerError {
             | Self::Empty
             | Self::ContentType(_)
             | Self::Envelope
+            | Self::Unverified
+            | Self::Outside
+            | Self::NoAccessToken
+            | Self::IssuedType
+            | Self::ExpiresIn
+            | Self::Over
             | Self::Flat
             | Self::Json(_)
             | Self::Repeated

@@ -7,6 +7,13 @@ use crate::reason::Reason;
 
 const ASKED: UnixMillis = 1_700_000_000_000;
 const NOW: UnixMillis = ASKED + 50;
+const READING: Reading<'_> = Reading {
+    mode: Mode::Jwt,
+    unverified_envelopes: false,
+    members: MEMBERS,
+    asked: ASKED,
+    now: NOW,
+};
 const JSON: &str = "application/json";
 const JWT: &str = "application/jwt";
 const MEMBERS: &[&[u8]] = &[b"jwt", b"phantom_token", b"token_string"];
@@ -25,7 +32,7 @@ fn found(verdict: &Verdict<'_>) -> Found {
     assert_eq!(record.confirmed, ASKED);
     assert_eq!(record.directives, DIRECTIVES);
     match verdict {
-        Verdict::Active { jwt, record } => {
+        Verdict::Active { document: jwt, record } => {
             assert_eq!(record.state, State::Active);
             let jwt = String::from_utf8(jwt.to_vec()).unwrap();
             Found::Active(jwt, record.expires, record.bound)
@@ -50,7 +57,7 @@ fn answer<'a>(status: u16, content_type: &'a str, body: &'a [u8]) -> Answer<'a> 
 }
 
 fn read(answer: &Answer<'_>) -> Result<Found, AnswerError> {
-    let reading = Reading { members: MEMBERS, asked: ASKED, now: NOW };
+    let reading = READING;
     let mut scratch = vec![0; scratch_len(answer.body.len())];
     judge(answer, &reading, &mut scratch).map(|verdict| found(&verdict))
 }
@@ -369,7 +376,7 @@ fn cnf_binds_wherever_it_is() {
 fn too_little_scratch_is_our_fault() {
     let jwt = token("{}");
     let json = format!(r#"{{"active":true,"jwt":"{jwt}"}}"#);
-    let reading = Reading { members: MEMBERS, asked: ASKED, now: NOW };
+    let reading = READING;
     for (content_type, body) in [(JWT, &jwt), (JSON, &json)] {
         for len in [0, body.len() - 1, body.len(), body.len() + jwt.len() - 1] {
             let mut scratch = vec![0; len];
@@ -383,7 +390,7 @@ fn too_little_scratch_is_our_fault() {
 fn members_beyond_the_limit_are_not_searched() {
     let names: Vec<String> = (0..=MAX_MEMBERS).map(|number| format!("m{number}")).collect();
     let members: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
-    let reading = Reading { members: &members, asked: ASKED, now: NOW };
+    let reading = Reading { members: &members, ..READING };
     for (number, expected) in [(MAX_MEMBERS - 1, true), (MAX_MEMBERS, false)] {
         let json = format!(r#"{{"active":true,"m{number}":"{}"}}"#, token("{}"));
         let mut scratch = vec![0; scratch_len(json.len())];
@@ -395,7 +402,7 @@ fn members_beyond_the_limit_are_not_searched() {
 #[test]
 fn debug_keeps_the_jwt() {
     let jwt = token("{}");
-    let reading = Reading { members: MEMBERS, asked: ASKED, now: NOW };
+    let reading = READING;
     let mut scratch = vec![0; scratch_len(jwt.len())];
     let verdict = judge(&answer(200, JWT, jwt.as_bytes()), &reading, &mut scratch).unwrap();
     let text = format!("{verdict:?}");

@@ -507,7 +507,7 @@ mod tests {
     use super::super::Cache;
     use super::super::region::Region;
     use super::*;
-    use crate::record::CacheDirectives;
+    use crate::record::{CacheDirectives, Document};
 
     #[test]
     fn every_bit_of_the_key_counts() {
@@ -521,6 +521,7 @@ mod tests {
             confirmed: 0,
             expires: None,
             directives,
+            document: Document::Jwt,
             bound: false,
         };
         let mut shard = Shard::new(region.lock(0).unwrap());

@@ -7,7 +7,7 @@
 //! Every unit of an entry bears the entry's number. A link that went astray is thereby found before a
 //! byte is read through it, and one entry's JWT never comes out under another's key.
 
-use crate::record::{CacheDirectives, Record, State};
+use crate::record::{CacheDirectives, Document, Record, State};
 
 /// Bytes of a unit: two cache lines.
 pub(super) const UNIT: usize = 128;
@@ -140,6 +140,9 @@ const HAS_EXPIRES: u16 = 1;
 const HAS_MAX_AGE: u16 = 2;
 const UNCACHEABLE: u16 = 4;
 const BOUND: u16 = 8;
+const FACTS: u16 = HAS_EXPIRES | HAS_MAX_AGE | UNCACHEABLE | BOUND;
+/// The document is a number above the facts.
+const DOCUMENT: u32 = FACTS.count_ones();
 
 // Far apart, so that a few flipped bits do not turn one state into another.
 const ACTIVE: u16 = 0x0f35;
@@ -173,6 +176,7 @@ impl Head {
             (record.bound, BOUND),
         ];
         head.flags = facts.iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum();
+        head.flags |= (record.document as u16) << DOCUMENT;
         head
     }
 
@@ -194,12 +198,18 @@ impl Head {
             _ => return None,
         };
         let has = |flag| self.flags & flag != 0;
-        if self.flags > HAS_EXPIRES | HAS_MAX_AGE | UNCACHEABLE | BOUND {
-            return None;
-        }
+        let document = match self.flags >> DOCUMENT {
+            0 => Document::Jwt,
+            1 => Document::Exchanged,
+            2 => Document::Json,
+            3 => Document::ClaimsJwt,
+            4 => Document::Envelope,
+            _ => return None,
+        };
         Some(Record {
             state,
             confirmed: self.confirmed,
+            document,
             expires: has(HAS_EXPIRES).then_some(self.expires),
             directives: CacheDirectives {
                 max_age: has(HAS_MAX_AGE).then_some(self.max_age),
@@ -214,6 +224,14 @@ impl Head {
 mod tests {
     use super::*;
 
+    const DOCUMENTS: [Document; 5] = [
+        Document::Jwt,
+        Document::Exchanged,
+        Document::Json,
+        Document::ClaimsJwt,
+        Document::Envelope,
+    ];
+
     #[test]
     fn every_record_survives_the_head() {
         for state in [State::Active, State::Inactive, State::Expired] {
@@ -223,8 +241,12 @@ mod tests {
                         [(false, false), (false, true), (true, false), (true, true)]
                     {
                         let directives = CacheDirectives { max_age, uncacheable };
-                        let record = Record { state, confirmed: -7, expires, directives, bound };
-                        assert_eq!(Head::new(1, [0; 32], &record).record(), Some(record));
+                        for document in DOCUMENTS {
+                            let confirmed = -7;
+                            let record =
+                                Record { state, confirmed, document, expires, directives, bound };
+                            assert_eq!(Head::new(1, [0; 32], &record).record(), Some(record));
+                        }
                     }
                 }
             }
@@ -234,11 +256,19 @@ mod tests {
     #[test]
     fn unknown_states_and_flags_are_no_record() {
         let directives = CacheDirectives::default();
-        let record =
-            Record { state: State::Active, confirmed: 0, expires: None, directives, bound: false };
+        let record = Record {
+            state: State::Active,
+            confirmed: 0,
+            document: Document::Jwt,
+            expires: None,
+            directives,
+            bound: false,
+        };
         let mut head = Head::new(1, [0; 32], &record);
-        head.flags = 16;
-        assert_eq!(head.record(), None);
+        for number in [5, 8, u16::MAX >> DOCUMENT] {
+            head.flags = number << DOCUMENT;
+            assert_eq!(head.record(), None);
+        }
         head.flags = 0;
         for bit in 0..16 {
             head.state = ACTIVE ^ (1 << bit);

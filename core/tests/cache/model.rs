@@ -2,7 +2,7 @@
 
 use phantom_token_core::cache::{Cache, Stored};
 use phantom_token_core::freshness::{Control, Freshness};
-use phantom_token_core::record::{CacheDirectives, Record, State, UnixMillis};
+use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -174,6 +174,7 @@ fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {
                     confirmed: now,
                     expires: life.map(|life| now + life),
                     directives: CacheDirectives::default(),
+                    document: Document::Jwt,
                     bound: serial % 2 == 0,
                 };
                 let jwt = jwt(serial, len);

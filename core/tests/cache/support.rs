@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use phantom_token_core::cache::{Cache, LookUp};
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::key::{RealmKey, TokenKey};
-use phantom_token_core::record::{CacheDirectives, Record, State, UnixMillis};
+use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
 pub(crate) const SECRET: [u8; 32] = [0x5a; 32];
 pub(crate) const NOW: UnixMillis = 1_700_000_000_000;
@@ -77,6 +77,7 @@ pub(crate) fn active() -> Record {
         confirmed: NOW,
         expires: None,
         directives: CacheDirectives::default(),
+        document: Document::Jwt,
         bound: false,
     }
 }

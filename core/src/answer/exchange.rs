@@ -1,0 +1,153 @@
+//! Answers to a token exchange (RFC 8693): a JWT for the opaque token, or that there is none.
+
+use super::candidates::Candidates;
+use super::{AnswerError, Asked, Beside, MediaKind, MediaType, Verdict, media_type};
+use crate::json::{self, Value};
+use crate::jwt;
+use crate::record::{CacheDirectives, Document, Record, UnixMillis};
+
+/// Longer lives are cut to this: no document is kept for so long.
+const MAX_LIFE: i64 = 1 << 32;
+
+impl<'a> Asked<'_, 'a, '_> {
+    pub(super) fn exchanged(&self, scratch: &'a mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+        match self.answer.status {
+            200 => {}
+            400 => {
+                return match self.oauth_error() {
+                    Refusal::Token => Ok(self.exchange_verdict(self.inactive())),
+                    Refusal::Us => Err(AnswerError::Credentials(400)),
+                    Refusal::Request => Err(AnswerError::Exchange),
+                };
+            }
+            404 | 405 | 410 => return Err(AnswerError::TokenEndpoint(self.answer.status)),
+            status => return Err(AnswerError::of_status(status)),
+        }
+        let kind = self.media_type()?;
+        if !matches!(kind, MediaKind::Json) {
+            let found = media_type(self.answer.content_type);
+            return Err(AnswerError::ContentType(MediaType::of(found)));
+        }
+        let (texts, decoded) =
+            scratch.split_at_mut_checked(self.answer.body.len()).ok_or(AnswerError::Scratch)?;
+        self.issued(texts, decoded).map(|verdict| self.exchange_verdict(verdict))
+    }
+
+    /// The members of a successful answer (RFC 8693 section 2.2.1).
+    fn issued(&self, texts: &'a mut [u8], scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+        let known = |name: &str| match name {
+            "access_token" => Some(0_usize),
+            "expires_in" => Some(1),
+            "issued_token_type" => Some(2),
+            "token_type" => Some(3),
+            _ => None,
+        };
+        let mut candidates = Candidates::new(texts);
+        let mut seen = [false; 4];
+        let mut repeated = false;
+        let mut life = Ok(None);
+        let mut other_kind = false;
+        let mut bound = false;
+        json::object(self.answer.body, known, |member, value| {
+            if let Some(seen) = seen.get_mut(member) {
+                repeated |= core::mem::replace(seen, true);
+            }
+            match member {
+                0 => candidates.note(0, &value),
+                1 => life = seconds(&value),
+                2 => other_kind = !value.text().is_some_and(is_access_token),
+                _ => bound = value.text().is_some_and(|text| text.eq_ignore_ascii_case("DPoP")),
+            }
+        })
+        .map_err(AnswerError::Json)?;
+        if repeated {
+            return Err(AnswerError::Repeated);
+        }
+        let jwt = candidates.first()?.ok_or(AnswerError::NoAccessToken)?;
+        if other_kind {
+            return Err(AnswerError::IssuedType);
+        }
+        let life = life.map_err(|()| AnswerError::ExpiresIn)?;
+        let claims = jwt::claims(jwt, scratch)?;
+        if claims.envelope || claims.active.is_some() {
+            return Err(AnswerError::Flat);
+        }
+        let lives_until = |life: i64| self.reading.asked.saturating_add(life.saturating_mul(1_000));
+        let beside = Beside { expires: life.map(lives_until), bound };
+        let verdict = self.active(Document::Exchanged, jwt, Some(&claims), beside);
+        match &verdict {
+            Verdict::Active { record, .. } if record.is_over(self.reading.now) => {
+                Err(AnswerError::Over)
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    /// `Cache-Control` of a token endpoint is about the response to a client, and always `no-store`.
+    fn exchange_verdict(&self, verdict: Verdict<'a>) -> Verdict<'a> {
+        let of = |record| Record { directives: CacheDirectives::default(), ..record };
+        match verdict {
+            Verdict::Active { document, record } => {
+                Verdict::Active { document, record: of(record) }
+            }
+            Verdict::Inactive(record) => Verdict::Inactive(of(record)),
+            Verdict::Expired(record) => Verdict::Expired(of(record)),
+        }
+    }
+
+    /// Whom a 400 means (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+    fn oauth_error(&self) -> Refusal {
+        let content_type = media_type(self.answer.content_type);
+        if self.answer.encoded || !content_type.eq_ignore_ascii_case(b"application/json") {
+            return Refusal::Request;
+        }
+        let mut found = None;
+        let known = |name: &str| (name == "error").then_some(());
+        let read = json::object(self.answer.body, known, |(), value| {
+            let refusal = match value.text() {
+                Some("invalid_grant" | "invalid_request" | "unsupported_token_type") => {
+                    Refusal::Token
+                }
+                Some("invalid_client" | "unauthorized_client") => Refusal::Us,
+                _ => Refusal::Request,
+            };
+            found = Some(if found.is_some() { Refusal::Request } else { refusal });
+        });
+        found.filter(|_| read.is_ok()).unwrap_or(Refusal::Request)
+    }
+}
+
+/// Whom the server means by its error.
+enum Refusal {
+    /// The subject token.
+    Token,
+    /// The client that asks.
+    Us,
+    /// What is asked for, or nobody can tell.
+    Request,
+}
+
+/// What may go upstream as an access token.
+fn is_access_token(token_type: &str) -> bool {
+    matches!(
+        token_type,
+        "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:access_token"
+    )
+}
+
+/// `expires_in`: a number of seconds, or a string of digits, as some servers write it.
+fn seconds(value: &Value<'_, '_>) -> Result<Option<UnixMillis>, ()> {
+    let seconds = match value {
+        Value::Null => return Ok(None),
+        Value::Unsigned(seconds) => i64::try_from(*seconds).unwrap_or(MAX_LIFE),
+        Value::Negative(_) => 0,
+        // A cast from a double saturates.
+        Value::Float(seconds) => seconds.floor() as i64,
+        text => {
+            let digits = text.text().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let digits = digits.filter(|digits| !digits.is_empty()).ok_or(())?;
+            digits.parse().unwrap_or(MAX_LIFE)
+        }
+    };
+    Ok(Some(seconds.clamp(0, MAX_LIFE)))
+}

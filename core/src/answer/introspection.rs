@@ -1,0 +1,125 @@
+//! Answers to introspection (RFC 7662): a JWT as the body, JSON with or without a JWT in it.
+
+use super::candidates::Candidates;
+use super::{AnswerError, Asked, Beside, MAX_MEMBERS, MediaKind, Mode, Verdict, media_type};
+use crate::json;
+use crate::jwt::{self, Active};
+use crate::members::{Members, Name};
+use crate::record::Document;
+
+impl<'a> Asked<'_, 'a, '_> {
+    pub(super) fn introspected(&self, scratch: &'a mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+        match self.answer.status {
+            200 => {}
+            204 => return Ok(self.inactive()),
+            // The token is of a kind that the server does not know, such as a JWT of another issuer.
+            400 if self.is_unsupported_token_type() => return Ok(self.inactive()),
+            status => return Err(AnswerError::of_status(status)),
+        }
+        let kind = self.media_type()?;
+        let (texts, decoded) =
+            scratch.split_at_mut_checked(self.answer.body.len()).ok_or(AnswerError::Scratch)?;
+        match (kind, self.reading.mode) {
+            (MediaKind::Jwt, _) => self.jwt(decoded),
+            (MediaKind::Json, Mode::Claims) => self.json_claims(),
+            (MediaKind::Json, _) => self.json_jwt(texts, decoded),
+            (MediaKind::Envelope, Mode::Claims) if self.reading.unverified_envelopes => {
+                self.envelope(decoded)
+            }
+            (MediaKind::Envelope, Mode::Claims) => Err(AnswerError::Unverified),
+            (MediaKind::Envelope, _) => Err(AnswerError::Envelope),
+        }
+    }
+
+    /// The whole body is a JWT.
+    fn jwt(&self, scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+        let jwt = self.answer.body.trim_ascii();
+        let claims = jwt::claims(jwt, scratch)?;
+        let kind = match self.reading.mode {
+            Mode::Claims => Document::ClaimsJwt,
+            _ => Document::Jwt,
+        };
+        match claims.active {
+            _ if claims.envelope => Err(AnswerError::Envelope),
+            Some(Active::Other) => Ok(self.inactive()),
+            Some(Active::True) if kind == Document::Jwt => Err(AnswerError::Flat),
+            _ => Ok(self.active(kind, jwt, Some(&claims), Beside::default())),
+        }
+    }
+
+    /// The JWT is in a member.
+    fn json_jwt(
+        &self,
+        texts: &'a mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<Verdict<'a>, AnswerError> {
+        enum Key {
+            Known(Name),
+            Candidate(usize),
+        }
+        let names = self.reading.members;
+        let names = names.get(..MAX_MEMBERS).unwrap_or(names);
+        let known = |name: &str| {
+            let index = || names.iter().position(|it| *it == name.as_bytes());
+            Name::of(name).map(Key::Known).or_else(|| index().map(Key::Candidate))
+        };
+        let mut members = Members::default();
+        let mut candidates = Candidates::new(texts);
+        json::object(self.answer.body, known, |key, value| match key {
+            Key::Known(name) => members.note(name, &value),
+            Key::Candidate(index) => candidates.note(index, &value),
+        })
+        .map_err(AnswerError::Json)?;
+        if candidates.repeated {
+            return Err(AnswerError::Repeated);
+        }
+        if !is_active(&members)? {
+            return Ok(self.inactive());
+        }
+        let jwt = candidates.first()?.ok_or(AnswerError::NoJwt)?;
+        let claims = jwt::claims(jwt, scratch)?;
+        match claims.active {
+            _ if claims.envelope => Err(AnswerError::Envelope),
+            Some(Active::Other) => Err(AnswerError::Inconsistent),
+            Some(Active::True) | None => {
+                Ok(self.active(Document::Jwt, jwt, Some(&claims), Beside::from(&members)))
+            }
+        }
+    }
+
+    /// The members are the claims.
+    fn json_claims(&self) -> Result<Verdict<'a>, AnswerError> {
+        let body = self.answer.body.trim_ascii();
+        let mut members = Members::default();
+        json::object(body, Name::of, |name, value| members.note(name, &value))
+            .map_err(AnswerError::Json)?;
+        if !is_active(&members)? {
+            return Ok(self.inactive());
+        }
+        Ok(self.active(Document::Json, body, None, Beside::from(&members)))
+    }
+
+    fn is_unsupported_token_type(&self) -> bool {
+        let mut members = Members::default();
+        !self.answer.encoded
+            && media_type(self.answer.content_type).eq_ignore_ascii_case(b"application/json")
+            && json::object(self.answer.body, Name::of, |name, value| members.note(name, &value))
+                .is_ok()
+            && members.unsupported
+            && !members.repeated
+    }
+}
+
+/// Whether the members of an introspection answer say that this is an active access token.
+pub(super) fn is_active(members: &Members) -> Result<bool, AnswerError> {
+    if members.repeated {
+        return Err(AnswerError::Repeated);
+    }
+    match members.active {
+        None => Err(AnswerError::NoActive),
+        Some(Active::Other) => Ok(false),
+        Some(Active::True) if members.refresh => Ok(false),
+        Some(Active::True) if members.unreadable_exp => Err(AnswerError::Exp),
+        Some(Active::True) => Ok(true),
+    }
+}

@@ -1,0 +1,226 @@
+//! What is made of several directives once all levels are read, and their contradictions.
+
+use core::ptr;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_msec_t,
+};
+use phantom_token_core::answer::Mode;
+use phantom_token_core::challenge::{self, ChallengeFault};
+use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::reason::ChallengeError;
+
+use super::choice::{control, forward};
+use super::{LocationConf, Position, main_conf};
+use crate::cache_zone::Zone;
+use crate::headers;
+use crate::log::Shown;
+use crate::pool::{Pool, bytes_of, string_over};
+
+/// What shows only when all levels are read.
+pub(super) struct Fault {
+    pub(super) text: String,
+    pub(super) at: Position,
+}
+
+impl LocationConf {
+    /// Completes a level that has inherited all it can.
+    pub(super) fn conclude(&mut self, cf: &mut ngx_conf_t) -> Result<(), Fault> {
+        self.zone = if self.cache == 1 { self.find_zone(cf)? } else { ptr::null() };
+        if !self.is_on() {
+            return Ok(());
+        }
+        let at = self.enabled_at;
+        let fault = |text: &str| Err(Fault { text: text.into(), at });
+        if self.question_uri().is_null() && must_have_endpoint(cf) {
+            return fault(
+                "\"phantom_token on\" needs \"phantom_token_introspection_endpoint\" or \
+                 \"phantom_token_exchange\": name the internal location that asks the authorization \
+                 server",
+            );
+        }
+        if self.max_response == 0 {
+            return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
+        }
+
+        self.mode = self.find_mode()?;
+        self.accepted = match self.mode {
+            _ if self.accept.len != 0 => self.accept,
+            Mode::Jwt => string_over(b"application/jwt"),
+            Mode::Claims | Mode::Exchange => string_over(b"application/json"),
+        };
+        self.freshness = self.time_rules();
+        self.fixed_realm = self.is_realm_fixed();
+        // SAFETY: the configuration's pool is the cycle's.
+        let pool = unsafe { Pool::from_ptr(cf.pool) };
+        self.name_headers(pool)?;
+        self.render_challenges(pool)?;
+        self.find_variables(cf, pool).ok_or_else(|| no_memory(at))?;
+        self.secret = main_conf(cf).secret;
+        Ok(())
+    }
+
+    fn find_mode(&self) -> Result<Mode, Fault> {
+        match (self.exchange(), self.forward) {
+            (None, forward::CLAIMS) => Ok(Mode::Claims),
+            (None, _) => Ok(Mode::Jwt),
+            (Some(_), forward::CLAIMS) => Err(Fault {
+                text: "\"phantom_token_forward claims\" cannot be used with \
+                       \"phantom_token_exchange\", whose purpose is a JWT"
+                    .into(),
+                at: self.forward_at,
+            }),
+            (Some(_), _) => Ok(Mode::Exchange),
+        }
+    }
+
+    fn time_rules(&self) -> Freshness {
+        let millis = |time: ngx_msec_t| i64::try_from(time).unwrap_or(i64::MAX);
+        Freshness {
+            max_ttl: millis(self.max_ttl),
+            default_ttl: millis(self.default_ttl),
+            negative_ttl: millis(self.negative_ttl),
+            control: match self.cache_control {
+                control::OBEY => Control::Obey,
+                control::IGNORE => Control::Ignore,
+                _ => Control::Lower,
+            },
+        }
+    }
+
+    /// Whether nothing of what a verdict belongs to has a variable in it.
+    fn is_realm_fixed(&self) -> bool {
+        // SAFETY: compiled values, or null.
+        let (endpoint, cache_key) =
+            unsafe { (self.question_uri().as_ref(), self.cache_key.as_ref()) };
+        self.exchange()
+            .into_iter()
+            .flat_map(|exchange| exchange.fields().map(|(_, value)| value))
+            .chain(self.parameters().iter().map(|parameter| &parameter.value))
+            .chain(endpoint)
+            .chain(cache_key)
+            .all(|value| value.lengths.is_null())
+    }
+
+    fn name_headers(&mut self, pool: Pool<'_>) -> Result<(), Fault> {
+        let at = self.enabled_at;
+        // SAFETY: the strings are the cycle's.
+        let (header, envelope_header) =
+            unsafe { (bytes_of(&self.header), bytes_of(&self.envelope_header)) };
+        if headers::same_name(header, envelope_header) {
+            let text = format!(
+                "\"phantom_token_envelope_header\" and \"phantom_token_header\" are both \"{}\"",
+                Shown(header)
+            );
+            return Err(Fault { text, at });
+        }
+        self.forwards_authorization = header.eq_ignore_ascii_case(b"Authorization");
+        let lowcase =
+            |name: &[u8]| pool.string(&name.to_ascii_lowercase()).ok_or_else(|| no_memory(at));
+        self.header_name = headers::Name::new(self.header, lowcase(header)?);
+        self.envelope_name = headers::Name::new(self.envelope_header, lowcase(envelope_header)?);
+        Ok(())
+    }
+
+    fn render_challenges(&mut self, pool: Pool<'_>) -> Result<(), Fault> {
+        let at = self.enabled_at;
+        // SAFETY: the strings are the cycle's.
+        let (realm, scopes) = unsafe { (bytes_of(&self.realm), bytes_of(&self.scopes)) };
+        for (place, error) in self.challenges.iter_mut().zip([
+            None,
+            Some(ChallengeError::InvalidRequest),
+            Some(ChallengeError::InvalidToken),
+        ]) {
+            let text = challenge::render(realm, scopes, error)
+                .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
+            *place = pool.string(&text).ok_or_else(|| no_memory(at))?;
+        }
+        Ok(())
+    }
+
+    fn find_variables(&mut self, cf: &mut ngx_conf_t, pool: Pool<'_>) -> Option<()> {
+        // SAFETY: the strings are the cycle's.
+        let (header, envelope_header) =
+            unsafe { (bytes_of(&self.header), bytes_of(&self.envelope_header)) };
+        let authorization = variable_index(cf, pool, b"authorization")?;
+        let envelope = match envelope_header {
+            b"" => authorization,
+            name => variable_index(cf, pool, name)?,
+        };
+        // SAFETY: the source, null or not, is the cycle's.
+        let source = unsafe { self.token_source.as_ref() };
+        self.variables = [
+            authorization,
+            variable_index(cf, pool, b"cookie")?,
+            variable_index(cf, pool, header)?,
+            envelope,
+            source.map_or(authorization, |source| source.index),
+        ];
+        Some(())
+    }
+
+    /// The zone that `phantom_token_cache` names, or the only one.
+    fn find_zone(&self, cf: &ngx_conf_t) -> Result<*const Zone, Fault> {
+        let zones = main_conf(cf).zones();
+        // SAFETY: the string is the cycle's.
+        let name = unsafe { bytes_of(&self.cache_zone_name) };
+        if name.is_empty() {
+            return match zones {
+                [zone] => Ok(*zone),
+                _ if !self.is_on() => Ok(ptr::null()),
+                _ => Err(Fault {
+                    text: "several \"phantom_token_cache_zone\" are declared: name the one to use \
+                           with \"phantom_token_cache\" for the \"phantom_token on\""
+                        .into(),
+                    at: self.enabled_at,
+                }),
+            };
+        }
+        // SAFETY: zones live in the cycle's pool.
+        zones.iter().find(|zone| unsafe { (***zone).name() } == name).copied().ok_or_else(|| {
+            Fault {
+                text: format!(
+                    "unknown zone \"{}\" of \"phantom_token_cache\": declare it with \
+                     \"phantom_token_cache_zone\" in http",
+                    Shown(name)
+                ),
+                at: self.cached_at,
+            }
+        })
+    }
+}
+
+fn no_memory(at: Position) -> Fault {
+    Fault { text: "no memory for the configuration of \"phantom_token\"".into(), at }
+}
+
+/// The index of `$http_<header>`, which NGINX may have to evaluate anew after the header was changed.
+fn variable_index(cf: &mut ngx_conf_t, pool: Pool<'_>, header: &[u8]) -> Option<usize> {
+    let mut name = b"http_".to_vec();
+    name.extend(header.iter().map(|byte| match byte.to_ascii_lowercase() {
+        b'-' => b'_',
+        byte => byte,
+    }));
+    let mut name = pool.string(&name)?;
+    // SAFETY: the name is the cycle's, as NGINX expects.
+    usize::try_from(unsafe { nginx_sys::ngx_http_get_variable_index(cf, &raw mut name) }).ok()
+}
+
+/// Whether the level that is merged now serves clients: `internal` and named locations only inherit
+/// `on`, and a server block whose locations serve all may leave the endpoint to them. A request that
+/// gets through to such a level all the same is refused.
+fn must_have_endpoint(cf: &ngx_conf_t) -> bool {
+    // SAFETY: while NGINX merges, `ctx` is the context of the level that is merged, with the core
+    // module's configuration of it.
+    let core = unsafe {
+        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
+        let index = ngx_http_core_module.ctx_index;
+        &*(*(*context).loc_conf.add(index)).cast::<ngx_http_core_loc_conf_t>()
+    };
+    let is_server = core.name.len == 0 && core.noname() == 0;
+    if is_server {
+        return core.locations.is_null();
+    }
+    // `if` and `limit_except` blocks belong to a level that was looked at itself.
+    core.noname() == 0 && core.named() == 0 && core.internal == 0
+}
