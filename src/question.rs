@@ -1,30 +1,22 @@
-//! The question to the authorization server: a background subrequest, kept in memory, isolated from
-//! the client's request.
+//! The question to the authorization server: who asks it, and who waits for another's.
 
 mod form;
+mod subrequest;
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use nginx_sys::{
-    NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY, ngx_buf_t,
-    ngx_chain_t, ngx_http_cleanup_add, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_headers_in_t, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
-    ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_table_elt_t,
-    ngx_variable_value_t,
-};
+use nginx_sys::ngx_http_cleanup_add;
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 
 use crate::answer;
-use crate::code::OK;
-use crate::conf::LocationConf;
 use crate::context::{CacheStatus, Context, Stage};
 use crate::flight;
 use crate::guard::guard;
-use crate::headers::{self, Name};
-use crate::pool::string_over;
 use crate::request::{self, Request};
+
+pub(crate) use subrequest::watch_content;
 
 /// Asks the authorization server about the token, or waits for the answer if that is being asked
 /// already. `Err`: nothing was asked, and the request is refused.
@@ -51,7 +43,9 @@ pub(crate) fn ask_or_wait(
         context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
         context.cache_status.set(CacheStatus::Wait);
     } else {
-        send(request, context, token).ok_or(Reason::Internal)?;
+        subrequest::compose(request, request.pool(), token)
+            .and_then(|composed| subrequest::send(request, context, composed))
+            .ok_or(Reason::Internal)?;
         context.asking.set(true);
         context.content_handler.set(None);
         // After the subrequest is made: whoever finds the flight may rely on its answer.
@@ -103,195 +97,4 @@ unsafe extern "C" fn ended(data: *mut c_void) {
             answer::abandon(context);
         }
     });
-}
-
-/// Makes the subrequest. NGINX runs it when the current event is done.
-fn send(request: Request<'_>, context: &Context, token: &[u8]) -> Option<()> {
-    let location = request.location();
-    let pool = request.pool();
-    // SAFETY: compiled for this configuration, or null.
-    let endpoint = NonNull::new(location.question_uri())
-        .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) })
-        .filter(|endpoint| !endpoint.is_empty())?;
-    let (uri, args) = match endpoint.iter().position(|&byte| byte == b'?') {
-        Some(mark) => (endpoint.get(..mark)?, endpoint.get(mark + 1..)?),
-        None => (endpoint, &[][..]),
-    };
-    let (mut uri, mut args) = (pool.string(uri)?, pool.string(args)?);
-    let body = form::body(request, location, token)?;
-
-    // SAFETY: the room is for the structure, whose fields are both written.
-    let done = pool
-        .place(ngx_http_post_subrequest_t {
-            handler: Some(answer::arrived),
-            data: ptr::from_ref(context).cast_mut().cast(),
-        })?
-        .as_ptr();
-    let out = capture(request, location.max_response)?;
-    let mut question: *mut ngx_http_request_t = ptr::null_mut();
-    // SAFETY: all of it lives in the request's pool. BACKGROUND: the question outlives a client that
-    // goes away, so that others who wait for it get their answer.
-    let made = unsafe {
-        ngx_http_subrequest(
-            request.as_ptr(),
-            &raw mut uri,
-            &raw mut args,
-            &raw mut question,
-            done,
-            (NGX_HTTP_SUBREQUEST_IN_MEMORY | NGX_HTTP_SUBREQUEST_BACKGROUND) as usize,
-        )
-    };
-    if made != OK {
-        return None;
-    }
-    // SAFETY: NGINX has made the subrequest, and runs it later.
-    unsafe {
-        // The answer is captured here, whatever subrequest_output_buffer_size says.
-        (*question).out = out;
-        isolate(request, location, question, body).or_else(|| {
-            // It will run, but must not ask: a subrequest that was made cannot be unmade.
-            (*question).post_subrequest = ptr::null_mut();
-            (*question).write_event_handler = Some(give_up);
-            None
-        })?;
-        Request::from_ptr(question).set_slot(ptr::from_ref(context).cast_mut().cast());
-    }
-    Some(())
-}
-
-/// Puts [`ask`] before the handler that answers in the introspection location. Called when NGINX has
-/// decided about the location, and before its content phase.
-pub(crate) fn watch_content(question: Request<'_>) {
-    // SAFETY: the slot of a question holds the context of its parent, see `send`.
-    unsafe {
-        let context = question.slot().cast::<Context>();
-        let handler = (*question.as_ptr()).content_handler;
-        if handler.is_some() && (*context).content_handler.get().is_none() {
-            (*context).content_handler.set(handler);
-            (*question.as_ptr()).content_handler = Some(ask);
-        }
-    }
-}
-
-/// Has the location ask its server, and sees to it that the answer is captured whole and nowhere else.
-unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
-    guard(nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
-        // SAFETY: NGINX runs the content handler of a live request, whose slot holds the context of its
-        // parent. What the location's own handler makes of the request is as NGINX's modules leave it.
-        unsafe {
-            let context = Request::from_ptr(question).slot().cast::<Context>();
-            let Some(handler) = (*context).content_handler.get() else {
-                return nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-            };
-            // NGINX clears this, which means nothing for a subrequest, when an answer breaks off; it
-            // leaves no other trace of that in all cases.
-            (*question).set_keepalive(1);
-            let rc = handler(question);
-            capture_at_once(question);
-            rc
-        }
-    })
-}
-
-/// Has the answer copied as it comes. NGINX would buffer it first, as for a client that is slow, and
-/// write what exceeds the location's buffers to disk: a background subrequest counts as such.
-///
-/// # Safety
-/// `question` is a live subrequest whose content handler has run.
-unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
-    // SAFETY: the caller says so. The configuration of a location is shared by all requests; this one
-    // gets a copy of its own. Both live as long as the request.
-    unsafe {
-        let Some(upstream) = (*question).upstream.as_mut() else { return };
-        #[cfg(ngx_feature = "http_cache")]
-        if !(*question).cache.is_null() {
-            // The operator has it written to disk (proxy_cache), and that needs the buffering.
-            return;
-        }
-        let Some(conf) = upstream.conf.as_ref() else { return };
-        let Some(own) = Request::from_ptr(question).pool().zeroed::<ngx_http_upstream_conf_t>()
-        else {
-            return;
-        };
-        own.as_ptr().copy_from_nonoverlapping(conf, 1);
-        // Nor by the server's word, X-Accel-Buffering.
-        (*own.as_ptr()).set_change_buffering(0);
-        upstream.conf = own.as_ptr();
-        upstream.set_buffering(0);
-    }
-}
-
-/// Ends a subrequest that lacks what it needs.
-unsafe extern "C" fn give_up(question: *mut ngx_http_request_t) {
-    // SAFETY: NGINX runs the handler of a live subrequest, which is finalised once.
-    guard((), || unsafe { nginx_sys::ngx_http_finalize_request(question, OK) });
-}
-
-/// A chain of one buffer that NGINX's postpone filter copies the answer into.
-fn capture(request: Request<'_>, size: usize) -> Option<*mut ngx_chain_t> {
-    let pool = request.pool();
-    // SAFETY: the pool is live; NGINX zeroes its buffers likewise.
-    unsafe {
-        let buffer = nginx_sys::ngx_create_temp_buf(pool.as_ptr(), size.max(1));
-        NonNull::new(buffer)?.as_mut().set_last_buf(1);
-        let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
-        pool.place(link).map(NonNull::as_ptr)
-    }
-}
-
-/// Gives the subrequest headers, a body and variables of its own: nothing of the client's goes to the
-/// authorization server, and nothing of the question's is seen by the client's request.
-///
-/// # Safety
-/// `question` was made by `ngx_http_subrequest` and has not run.
-unsafe fn isolate(
-    request: Request<'_>,
-    location: &LocationConf,
-    question: *mut ngx_http_request_t,
-    body: &mut [u8],
-) -> Option<()> {
-    let pool = request.pool();
-    // SAFETY: the caller says so. All zeroes is how NGINX makes each of these structures.
-    unsafe {
-        (*question).method = NGX_HTTP_POST as usize;
-        (*question).method_name = string_over(b"POST");
-
-        let headers_in: *mut ngx_http_headers_in_t = &raw mut (*question).headers_in;
-        ptr::write_bytes(headers_in, 0, 1);
-        (*headers_in).content_length_n = body.len() as nginx_sys::off_t;
-        (*headers_in).keep_alive_n = -1;
-        let list = &raw mut (*headers_in).headers;
-        if ngx_list_init(list, pool.as_ptr(), 4, size_of::<ngx_table_elt_t>()) != OK {
-            return None;
-        }
-        let content_type = Name::fixed(b"Content-Type", b"content-type");
-        let form = string_over(b"application/x-www-form-urlencoded");
-        (*headers_in).content_type = headers::push(list, content_type, form)?.as_ptr();
-        headers::push(list, Name::fixed(b"Accept", b"accept"), location.accepted)?;
-        if location.credential.len != 0 {
-            let name = Name::fixed(b"Authorization", b"authorization");
-            let header = headers::push(list, name, location.credential)?;
-            (*headers_in).authorization = header.as_ptr();
-        }
-
-        let buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
-        let bytes = body.as_mut_ptr_range();
-        (*buffer).start = bytes.start;
-        (*buffer).pos = bytes.start;
-        (*buffer).last = bytes.end;
-        (*buffer).end = bytes.end;
-        (*buffer).set_memory(1);
-        (*buffer).set_last_buf(1);
-        (*buffer).set_last_in_chain(1);
-        let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
-        let request_body = pool.zeroed::<ngx_http_request_body_t>()?.as_ptr();
-        (*request_body).bufs = pool.place(link)?.as_ptr();
-        (*question).request_body = request_body;
-
-        let index = ngx_http_core_module.ctx_index;
-        let main = (*(*question).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>();
-        let variables = pool.zeroed_array::<ngx_variable_value_t>((*main).variables.nelts)?;
-        (*question).variables = variables.as_ptr();
-    }
-    Some(())
 }

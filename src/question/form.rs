@@ -4,21 +4,22 @@ use nginx_sys::ngx_http_complex_value_t;
 use phantom_token_core::form::{self, FormWriter};
 
 use crate::conf::LocationConf;
-use crate::pool::bytes_of;
+use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
 
 /// The form with the token in it. `None`: no memory, or a variable could not be evaluated.
-pub(super) fn body<'r>(
-    request: Request<'r>,
+pub(super) fn body<'p>(
+    request: Request<'_>,
     location: &LocationConf,
     token: &[u8],
-) -> Option<&'r mut [u8]> {
+    pool: Pool<'p>,
+) -> Option<&'p mut [u8]> {
     let mut len = 0;
     fields(request, location, token, |name, value| {
         len += form::pair_len(name, value);
         Some(())
     })?;
-    let room = request.pool().bytes(len)?;
+    let room = pool.bytes(len)?;
     let mut writer = FormWriter::new(room);
     fields(request, location, token, |name, value| writer.pair(name, value).ok())?;
     let len = writer.written().len();
