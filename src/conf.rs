@@ -365,6 +365,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                     default_ttl: 0,
                     negative_ttl: 0,
                     control: Control::Lower,
+                    refresh: 0,
+                    use_stale: 0,
                 },
                 mode: Mode::Jwt,
                 accepted: ngx_str_t::empty(),

@@ -18,8 +18,14 @@ const NOW: i64 = 1_700_000_000_000;
 const JWT: usize = 1200;
 /// Length of 256 random bits in base64url, the most common kind of opaque token.
 const TOKEN: usize = 43;
-const RULES: Freshness =
-    Freshness { max_ttl: 300_000, default_ttl: 0, negative_ttl: 10_000, control: Control::Lower };
+const RULES: Freshness = Freshness {
+    max_ttl: 300_000,
+    default_ttl: 0,
+    negative_ttl: 10_000,
+    control: Control::Lower,
+    refresh: 0,
+    use_stale: 0,
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();

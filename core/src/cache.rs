@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use region::Region;
 use shard::Shard;
 
-use crate::freshness::Freshness;
+use crate::freshness::{Age, Freshness};
 use crate::key::TokenKey;
 use crate::record::{Record, State, UnixMillis};
 
@@ -73,10 +73,12 @@ pub enum LookUp<'b> {
     Miss,
     /// The token is active.
     Active {
-        /// The JWT, in the room that the caller gave.
-        jwt: &'b mut [u8],
+        /// What is kept for it, in the room that the caller gave.
+        document: &'b mut [u8],
         /// What else is known.
         record: Record,
+        /// What it is good for: anything but [`Age::Over`].
+        age: Age,
     },
     /// The authorization server said that the token is inactive.
     Inactive(Record),

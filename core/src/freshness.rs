@@ -30,6 +30,25 @@ pub struct Freshness {
     pub negative_ttl: i64,
     /// What `Cache-Control` counts for.
     pub control: Control,
+    /// An active token is confirmed again in the background when it was confirmed this long ago, and in
+    /// the foreground past twice that time; 0 or less: never.
+    pub refresh: i64,
+    /// How long an active token with a known `exp` may be used past its time while the server cannot be
+    /// asked.
+    pub use_stale: i64,
+}
+
+/// What a verdict is good for at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// To be used.
+    Fresh,
+    /// To be used, and to be confirmed meanwhile.
+    Aging,
+    /// To be asked about. Of use only if the server cannot be asked.
+    Stale,
+    /// Of no use.
+    Over,
 }
 
 impl Freshness {
@@ -49,7 +68,9 @@ impl Freshness {
                     Life::Unknown => self.default_ttl.min(self.max_ttl),
                     Life::Millis(life) => life.min(self.max_ttl),
                 };
-                after(life).min(record.expires.unwrap_or(UnixMillis::MAX))
+                let refresh = Some(self.refresh).filter(|&refresh| refresh > 0);
+                let foreground = refresh.map_or(i64::MAX, |refresh| refresh.saturating_mul(2));
+                after(life.min(foreground)).min(record.expires.unwrap_or(UnixMillis::MAX))
             }
         };
         // The tolerance of the clock must not lend a life to what has none.
@@ -62,6 +83,30 @@ impl Freshness {
     pub fn is_fresh(&self, record: &Record, now: UnixMillis) -> bool {
         now >= record.confirmed.saturating_sub(CLOCK_TOLERANCE)
             && self.fresh_until(record).is_some_and(|until| now < until)
+    }
+
+    /// What the verdict is good for at `now`; see [`Freshness::is_fresh`].
+    #[must_use]
+    #[inline]
+    pub fn age(&self, record: &Record, now: UnixMillis) -> Age {
+        if now < record.confirmed.saturating_sub(CLOCK_TOLERANCE) {
+            return Age::Over;
+        }
+        let Some(until) = self.fresh_until(record) else { return Age::Over };
+        let is_active = record.state == State::Active;
+        if now < until {
+            let due = record.confirmed.saturating_add(self.refresh);
+            return if is_active && self.refresh > 0 && now >= due {
+                Age::Aging
+            } else {
+                Age::Fresh
+            };
+        }
+        let usable = until.saturating_add(self.use_stale.max(0));
+        match record.expires {
+            Some(expires) if is_active && now < usable.min(expires) => Age::Stale,
+            _ => Age::Over,
+        }
     }
 
     /// What `Cache-Control` makes of an active token.
@@ -100,6 +145,8 @@ mod tests {
         default_ttl: 20_000,
         negative_ttl: 10_000,
         control: Control::Lower,
+        refresh: 0,
+        use_stale: 0,
     };
 
     fn record(state: State, expires: Option<i64>, directives: CacheDirectives) -> Record {
@@ -164,7 +211,13 @@ mod tests {
     fn a_ttl_of_zero_keeps_nothing() {
         let none = CacheDirectives::default();
         for ttl in [0, -1, i64::MIN] {
-            let rules = Freshness { max_ttl: ttl, default_ttl: ttl, negative_ttl: ttl, ..RULES };
+            let rules = Freshness {
+                max_ttl: ttl,
+                default_ttl: ttl,
+                negative_ttl: ttl,
+                use_stale: 1_000,
+                ..RULES
+            };
             for record in [
                 record(State::Active, Some(100), none),
                 record(State::Active, None, none),
@@ -174,6 +227,7 @@ mod tests {
                 assert_eq!(rules.fresh_until(&record), None);
                 assert!(!rules.is_fresh(&record, CONFIRMED));
                 assert!(!rules.is_fresh(&record, CONFIRMED - 1));
+                assert_eq!(rules.age(&record, CONFIRMED), Age::Over);
             }
         }
     }
@@ -188,12 +242,64 @@ mod tests {
     #[test]
     fn huge_times_saturate() {
         let max = i64::MAX;
-        let rules =
-            Freshness { max_ttl: max, default_ttl: max, negative_ttl: max, control: Control::Obey };
+        let rules = Freshness {
+            max_ttl: max,
+            default_ttl: max,
+            negative_ttl: max,
+            control: Control::Obey,
+            refresh: max,
+            use_stale: max,
+        };
         let mut record = record(State::Active, None, CacheDirectives::default());
         assert_eq!(rules.fresh_until(&record), Some(i64::MAX));
         record.confirmed = i64::MIN;
         assert!(rules.is_fresh(&record, i64::MIN));
+    }
+
+    /// Ages at seconds after the confirmation.
+    fn ages(rules: Freshness, record: &Record, at: &[i64]) -> Vec<Age> {
+        at.iter().map(|second| rules.age(record, CONFIRMED + second * 1_000)).collect()
+    }
+
+    #[test]
+    fn aging() {
+        use Age::{Aging, Fresh, Over};
+        let none = CacheDirectives::default();
+        let rules = Freshness { refresh: 60_000, ..RULES };
+        let known = record(State::Active, Some(900), none);
+        assert_eq!(ages(rules, &known, &[0, 59, 60, 119, 120]), [Fresh, Fresh, Aging, Aging, Over]);
+        // Whatever else ends its time comes first.
+        let short = record(State::Active, Some(70), none);
+        assert_eq!(ages(rules, &short, &[59, 60, 69, 70]), [Fresh, Aging, Aging, Over]);
+        let lowered =
+            record(State::Active, Some(900), CacheDirectives { max_age: Some(30), ..none });
+        assert_eq!(ages(rules, &lowered, &[29, 30]), [Fresh, Over]);
+        let inactive = record(State::Inactive, None, none);
+        let rules = Freshness { refresh: 1_000, ..RULES };
+        assert_eq!(ages(rules, &inactive, &[0, 1, 9, 10]), [Fresh, Fresh, Fresh, Over]);
+    }
+
+    #[test]
+    fn staleness() {
+        use Age::{Fresh, Over, Stale};
+        let none = CacheDirectives::default();
+        let rules = Freshness { use_stale: 60_000, ..RULES };
+        let long = record(State::Active, Some(900), none);
+        assert_eq!(ages(rules, &long, &[299, 300, 359, 360]), [Fresh, Stale, Stale, Over]);
+        let short = record(State::Active, Some(310), none);
+        assert_eq!(ages(rules, &short, &[299, 300, 309, 310]), [Fresh, Stale, Stale, Over]);
+        // Without `exp` nobody knows how long the token may live.
+        let unknown = record(State::Active, None, CacheDirectives { max_age: Some(9), ..none });
+        assert_eq!(ages(rules, &unknown, &[8, 9]), [Fresh, Over]);
+        let inactive = record(State::Inactive, None, none);
+        assert_eq!(ages(rules, &inactive, &[9, 10]), [Fresh, Over]);
+        let obeyed = Freshness { control: Control::Obey, ..rules };
+        let kept_nowhere = CacheDirectives { uncacheable: true, ..none };
+        let never = record(State::Active, Some(900), kept_nowhere);
+        assert_eq!(ages(obeyed, &never, &[0, 1]), [Over, Over]);
+        let refreshed = Freshness { refresh: 60_000, ..rules };
+        assert_eq!(ages(refreshed, &long, &[59, 60, 120, 179, 180])[2..], [Stale, Stale, Over]);
+        assert_eq!(rules.age(&long, CONFIRMED - CLOCK_TOLERANCE - 1), Over);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What holds of every verdict's life, whatever the location's rules are.
 
-use phantom_token_core::freshness::{CLOCK_TOLERANCE, Control, Freshness};
+use phantom_token_core::freshness::{Age, CLOCK_TOLERANCE, Control, Freshness};
 use phantom_token_core::record::{CacheDirectives, Document, Record, State};
 use proptest::prelude::*;
 
@@ -11,9 +11,18 @@ fn time() -> impl Strategy<Value = i64> {
 
 fn rules() -> impl Strategy<Value = Freshness> {
     let control = prop_oneof![Just(Control::Lower), Just(Control::Obey), Just(Control::Ignore)];
-    (time(), time(), time(), control).prop_map(|(max_ttl, default_ttl, negative_ttl, control)| {
-        Freshness { max_ttl, default_ttl, negative_ttl, control }
-    })
+    let times =
+        (time(), time(), time(), prop_oneof![Just(0), time()], prop_oneof![Just(0), time()]);
+    (times, control).prop_map(
+        |((max_ttl, default_ttl, negative_ttl, refresh, use_stale), control)| Freshness {
+            max_ttl,
+            default_ttl,
+            negative_ttl,
+            control,
+            refresh,
+            use_stale,
+        },
+    )
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -40,6 +49,19 @@ proptest! {
             let ttl = if record.state == State::Active { rules.max_ttl } else { rules.negative_ttl };
             prop_assert!(i128::from(now) < i128::from(record.confirmed) + i128::from(ttl));
             prop_assert!(i128::from(now) >= i128::from(record.confirmed) - i128::from(CLOCK_TOLERANCE));
+        }
+    }
+
+    #[test]
+    fn ages_agree(rules in rules(), record in record(), now in time()) {
+        let age = rules.age(&record, now);
+        prop_assert_eq!(rules.is_fresh(&record, now), matches!(age, Age::Fresh | Age::Aging));
+        if matches!(age, Age::Aging | Age::Stale) {
+            prop_assert_eq!(record.state, State::Active);
+            prop_assert!(!record.is_over(now));
+        }
+        if age == Age::Stale {
+            prop_assert!(record.expires.is_some() && rules.use_stale > 0);
         }
     }
 

@@ -85,6 +85,8 @@ impl LocationConf {
                 control::IGNORE => Control::Ignore,
                 _ => Control::Lower,
             },
+            refresh: 0,
+            use_stale: 0,
         }
     }
 

@@ -11,7 +11,7 @@
 use super::region::{List, Locked};
 use super::unit::{DATA, FAR, Head, Index, NEAR, NONE, Unit, units_for};
 use super::{LookUp, Stored};
-use crate::freshness::Freshness;
+use crate::freshness::{Age, Freshness};
 use crate::record::{Record, State, UnixMillis};
 
 /// The content of the shard contradicts itself.
@@ -66,24 +66,25 @@ impl<'a> Shard<'a> {
         let Some(id) = self.find(key)? else { return Ok(LookUp::Miss) };
         let head = self.head(id)?;
         let mut record = head.record().ok_or(Fault)?;
+        let age = rules.age(&record, now);
         match record.state {
             State::Active if record.is_expired(now) => {
                 record.state = State::Expired;
                 self.expire(id)?;
                 Ok(LookUp::Expired(record))
             }
-            _ if !rules.is_fresh(&record, now) => Ok(LookUp::Miss),
+            _ if age == Age::Over => Ok(LookUp::Miss),
             State::Active => {
                 let len = head.jwt_len as usize;
                 if len / DATA >= self.locked.units.len() {
                     return Err(Fault);
                 }
-                let Some(jwt) = room(len).and_then(|room| room.get_mut(..len)) else {
+                let Some(document) = room(len).and_then(|room| room.get_mut(..len)) else {
                     return Ok(LookUp::NoRoom);
                 };
-                self.copy_jwt(id, jwt)?;
+                self.copy_jwt(id, document)?;
                 self.touch(id, record.state)?;
-                Ok(LookUp::Active { jwt, record })
+                Ok(LookUp::Active { document, record, age })
             }
             State::Inactive => {
                 self.touch(id, record.state)?;

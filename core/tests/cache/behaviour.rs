@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp, OpenError, Stored};
-use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::freshness::{Age, Control, Freshness};
 use phantom_token_core::record::{CacheDirectives, Record, State};
 
 use crate::support::*;
@@ -83,6 +83,26 @@ fn rules_are_the_asking_locations() {
 }
 
 #[test]
+fn the_age_comes_with_the_verdict() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    let record = Record { expires: Some(NOW + 9_000), ..active() };
+    cache.store(&key(1), &record, b"jwt", NOW);
+    let rules = Freshness { refresh: 1_000, use_stale: 3_000, ..RULES };
+    let age = |after| {
+        let mut room = [0; 3];
+        match cache.look_up(&key(1), NOW + after, &rules, |len| room.get_mut(..len)) {
+            LookUp::Active { age, .. } => age,
+            _ => Age::Over,
+        }
+    };
+    let ages = [0, 999, 1_000, 1_999, 2_000, 4_999, 5_000].map(age);
+    let expected =
+        [Age::Fresh, Age::Fresh, Age::Aging, Age::Aging, Age::Stale, Age::Stale, Age::Over];
+    assert_eq!(ages, expected);
+}
+
+#[test]
 fn an_expired_token_stays_expired_and_its_jwt_is_gone() {
     let memory = Memory::new(1 << 16);
     let cache = memory.create();
@@ -92,7 +112,8 @@ fn an_expired_token_stays_expired_and_its_jwt_is_gone() {
     assert!(matches!(look_up(&cache, &key(1), NOW + 999, &RULES), Found::Active(..)));
     assert!(contains(&memory, &jwt(0x5e_c4_e7_00, 100)));
     // Even where nothing would be fresh any more.
-    let nothing = Freshness { max_ttl: 0, default_ttl: 0, negative_ttl: 0, control: Control::Obey };
+    let nothing =
+        Freshness { max_ttl: 0, default_ttl: 0, negative_ttl: 0, control: Control::Obey, ..RULES };
     assert_eq!(look_up(&cache, &key(1), NOW + 1000, &nothing), expired);
     assert!(!contains(&memory, &jwt(0x5e_c4_e7_00, 8)));
     assert_eq!((cache.stats().units_used, cache.stats().small_entries), (1, 1));
@@ -187,7 +208,7 @@ fn without_room_nothing_is_given() {
     assert!(matches!(cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut short)), LookUp::NoRoom));
     assert_eq!(short, [0; 499]);
     let mut long = [9; 600];
-    let LookUp::Active { jwt: given, .. } =
+    let LookUp::Active { document: given, .. } =
         cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut long))
     else {
         panic!("no JWT");

@@ -71,7 +71,7 @@ fn a_damaged_region_gives_no_jwt_under_anothers_key() {
                 _ => {
                     let room = &mut room;
                     let found = cache.look_up(&key(number), NOW, &RULES, |len| room.get_mut(..len));
-                    if let LookUp::Active { jwt, .. } = found {
+                    if let LookUp::Active { document: jwt, .. } = found {
                         assert_own(name(number), jwt, damaged);
                     }
                 }

@@ -149,8 +149,22 @@ impl Model {
 
 const LOCATIONS: [Freshness; 3] = [
     RULES,
-    Freshness { max_ttl: 10_000, default_ttl: 5_000, negative_ttl: 3_000, control: Control::Lower },
-    Freshness { max_ttl: 0, default_ttl: 0, negative_ttl: 0, control: Control::Obey },
+    Freshness {
+        max_ttl: 10_000,
+        default_ttl: 5_000,
+        negative_ttl: 3_000,
+        control: Control::Lower,
+        refresh: 0,
+        use_stale: 0,
+    },
+    Freshness {
+        max_ttl: 0,
+        default_ttl: 0,
+        negative_ttl: 0,
+        control: Control::Obey,
+        refresh: 0,
+        use_stale: 0,
+    },
 ];
 
 fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {

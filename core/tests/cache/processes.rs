@@ -59,7 +59,7 @@ fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 8192]) -> bool
         _ => {
             let found = cache.look_up(&key(number), NOW, &RULES, |len| scratch.get_mut(..len));
             match found {
-                LookUp::Active { jwt, .. } => jwt
+                LookUp::Active { document: jwt, .. } => jwt
                     .iter()
                     .zip(number.to_be_bytes().iter().cycle())
                     .all(|(is, expected)| is == expected),

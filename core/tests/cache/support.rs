@@ -15,6 +15,8 @@ pub(crate) const RULES: Freshness = Freshness {
     default_ttl: 86_400_000,
     negative_ttl: 86_400_000,
     control: Control::Ignore,
+    refresh: 0,
+    use_stale: 0,
 };
 
 /// Zeroed memory that child processes share, unmapped at the end.
@@ -114,7 +116,7 @@ pub(crate) fn look_up(cache: &Cache, key: &TokenKey, now: UnixMillis, rules: &Fr
     let mut memory = vec![0xee; 1 << 17];
     match cache.look_up(key, now, rules, |len| memory.get_mut(..len)) {
         LookUp::Miss => Found::Miss,
-        LookUp::Active { jwt, record } => Found::Active(jwt.to_vec(), record),
+        LookUp::Active { document: jwt, record, .. } => Found::Active(jwt.to_vec(), record),
         LookUp::Inactive(record) => Found::Inactive(record),
         LookUp::Expired(record) => Found::Expired(record),
         LookUp::NoRoom => Found::NoRoom,
