@@ -7,6 +7,7 @@
 use nginx_sys::{ngx_http_request_t, ngx_int_t, ngx_str_t};
 use phantom_token_core::cache::LookUp;
 use phantom_token_core::credentials::{self, Credentials};
+use phantom_token_core::freshness::Age;
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 
@@ -23,6 +24,7 @@ use crate::question;
 use crate::realm;
 use crate::refusal::{refuse, take_back};
 use crate::request::{self, Request};
+use crate::stale;
 use crate::upstream;
 
 const NO_CONTENT: ngx_int_t = nginx_sys::NGX_HTTP_NO_CONTENT as ngx_int_t;
@@ -61,13 +63,13 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             Stage::Open | Stage::Applied => decide(request, context),
             Stage::Waiting if wait_is_over(context) => {
                 context.took.set(Some(elapsed(context)));
-                apply(request, context, Outcome::refused(Reason::Overload))
+                conclude(request, context, Outcome::refused(Reason::Overload))
             }
             Stage::Waiting => AGAIN,
             Stage::Answered => {
                 context.took.set(Some(elapsed(context)));
                 let outcome = context.outcome().unwrap_or(Outcome::refused(Reason::Internal));
-                apply(request, context, outcome)
+                conclude(request, context, outcome)
             }
         }
     })
@@ -108,11 +110,19 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     context.set_outcome(None);
 
     match look_up(request, context, location, &key) {
-        Some(known) => apply(request, context, known),
-        None => match question::ask_or_wait(request, context, token, key) {
-            Ok(()) => AGAIN,
-            Err(reason) => apply(request, context, outcome(reason)),
-        },
+        Some((known, age)) if age != Age::Stale => {
+            if age == Age::Aging {
+                question::confirm(request, token, key);
+            }
+            apply(request, context, known)
+        }
+        stale => {
+            context.stale.set(stale.map(|(known, _)| known));
+            match question::ask_or_wait(request, context, token, key) {
+                Ok(()) => AGAIN,
+                Err(reason) => conclude(request, context, outcome(reason)),
+            }
+        }
     }
 }
 
@@ -175,7 +185,7 @@ fn look_up(
     context: &Context,
     location: &LocationConf,
     key: &TokenKey,
-) -> Option<Outcome> {
+) -> Option<(Outcome, Age)> {
     let cache = location.shared_cache()?;
     let mut room = None;
     let found = cache.look_up(key, request::now(), &location.freshness, |len| {
@@ -183,17 +193,49 @@ fn look_up(
         room = Some(carried);
         Some(place)
     });
-    let (status, outcome) = match found {
+    let (status, outcome, age) = match found {
         LookUp::Miss => return None,
-        LookUp::Active { record, .. } => {
-            (CacheStatus::Hit, room.map(|carried| Outcome::Active { carried, record }))
+        LookUp::Active { record, age, .. } => {
+            let outcome = room.map(|carried| Outcome::Active { carried, record });
+            (CacheStatus::Hit, outcome, age)
         }
-        LookUp::Inactive(_) => (CacheStatus::Negative, Some(Outcome::refused(Reason::Inactive))),
-        LookUp::Expired(_) => (CacheStatus::Expired, Some(Outcome::refused(Reason::Expired))),
-        LookUp::NoRoom => (CacheStatus::None, None),
+        LookUp::Inactive(_) => {
+            (CacheStatus::Negative, Some(Outcome::refused(Reason::Inactive)), Age::Fresh)
+        }
+        LookUp::Expired(_) => {
+            (CacheStatus::Expired, Some(Outcome::refused(Reason::Expired)), Age::Fresh)
+        }
+        LookUp::NoRoom => (CacheStatus::None, None, Age::Fresh),
     };
     context.cache_status.set(status);
-    Some(outcome.unwrap_or(Outcome::refused(Reason::Internal)))
+    Some((outcome.unwrap_or(Outcome::refused(Reason::Internal)), age))
+}
+
+/// Applies what came of a question, or a verdict past its time where the server cannot be asked.
+fn conclude(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t {
+    let location = request.location();
+    let stale = context.stale.take();
+    let Outcome::Refused { reason, .. } = outcome else {
+        stale::ended(request, location);
+        return apply(request, context, outcome);
+    };
+    if !reason.is_outage() {
+        if reason.is_clients() {
+            stale::ended(request, location);
+        }
+        return apply(request, context, outcome);
+    }
+    match stale {
+        Some(Outcome::Active { carried, record })
+            if location.freshness.age(&record, request::now()) != Age::Over =>
+        {
+            stale::began(request, location, reason);
+            context.cache_status.set(CacheStatus::Stale);
+            context.trouble_logged.set(false);
+            apply(request, context, Outcome::Active { carried, record })
+        }
+        _ => apply(request, context, outcome),
+    }
 }
 
 /// Lets the request pass with its JWT, if the location's rules agree, or refuses it.

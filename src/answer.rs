@@ -12,6 +12,7 @@ use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t, ngx_str_t}
 use phantom_token_core::answer::{self, Answer, Reading, Verdict};
 use phantom_token_core::cache::Stored;
 use phantom_token_core::cache_control;
+use phantom_token_core::freshness::Age;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
 
@@ -217,7 +218,7 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, document: &[u
     let location = question.main().location();
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
-    if !location.freshness.is_fresh(record, now) {
+    if location.freshness.age(record, now) == Age::Over {
         // An older verdict must not outlive this one in a location with longer times.
         cache.remove(&key);
         return;

@@ -164,6 +164,11 @@ pub(crate) struct LocationConf {
     pub(crate) default_ttl: ngx_msec_t,
     pub(crate) negative_ttl: ngx_msec_t,
     pub(crate) cache_control: ngx_uint_t,
+    /// 0: off.
+    pub(crate) refresh: ngx_msec_t,
+    pub(crate) refresh_at: Position,
+    /// 0: off.
+    pub(crate) use_stale: ngx_msec_t,
     pub(crate) lock_timeout: ngx_msec_t,
 
     // Made of the above when all is read.
@@ -189,6 +194,8 @@ pub(crate) struct LocationConf {
     pub(crate) variables: [usize; 5],
     /// Stands in for a zone's secret where no zone is in use.
     secret: [u8; 32],
+    /// This worker uses verdicts past their time, since the server cannot be asked.
+    pub(crate) serves_stale: Cell<bool>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: Cell<Option<RealmKey>>,
@@ -358,6 +365,9 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 default_ttl: ngx_msec_t::MAX,
                 negative_ttl: ngx_msec_t::MAX,
                 cache_control: UNSET,
+                refresh: ngx_msec_t::MAX,
+                refresh_at: nowhere,
+                use_stale: ngx_msec_t::MAX,
                 lock_timeout: ngx_msec_t::MAX,
                 zone: ptr::null(),
                 freshness: Freshness {
@@ -377,6 +387,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 challenges: [ngx_str_t::empty(); 3],
                 variables: [0; 5],
                 secret: [0; 32],
+                serves_stale: Cell::new(false),
                 realm_key: Cell::new(None),
             },
         )

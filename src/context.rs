@@ -40,6 +40,8 @@ pub(crate) enum CacheStatus {
     Miss,
     /// Shared another request's question.
     Wait,
+    /// Past its time, while the server cannot be asked.
+    Stale,
     /// Known to be inactive.
     Negative,
     /// Known to have expired.
@@ -56,6 +58,7 @@ impl CacheStatus {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
             Self::Wait => "WAIT",
+            Self::Stale => "STALE",
             Self::Negative => "NEGATIVE",
             Self::Expired => "EXPIRED",
             Self::Bypass => "BYPASS",
@@ -160,6 +163,8 @@ pub(crate) struct Context {
     /// What the token was looked up by.
     pub(crate) key: Cell<Option<TokenKey>>,
     outcome: Cell<Option<Outcome>>,
+    /// A verdict past its time, to be applied if the question finds no server.
+    pub(crate) stale: Cell<Option<Outcome>>,
     /// The claims of the outcome, once somebody has asked for one; null: not read yet.
     pub(crate) claims: Cell<*mut ngx_array_t>,
     /// What was set upstream by the location that applied the verdict last.
@@ -206,6 +211,7 @@ impl Context {
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
                 outcome: Cell::new(None),
+                stale: Cell::new(None),
                 claims: Cell::new(ptr::null_mut()),
                 forwarded: Cell::new(Forwarded::NONE),
                 challenge: Cell::new(ptr::null_mut()),

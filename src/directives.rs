@@ -19,7 +19,7 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use setters::{
     set_accept, set_cache, set_cache_zone, set_credential, set_endpoint, set_exchange, set_forward,
-    set_header, set_members, set_parameter, set_phantom_token, set_scopes,
+    set_header, set_members, set_parameter, set_phantom_token, set_scopes, set_time_or_off,
 };
 
 /// http, server, location: where nothing else is said.
@@ -81,7 +81,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 26] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 28] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -180,6 +180,18 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 26] = [
         ngx_string!("phantom_token_cache_control"),
         offset_of!(LocationConf, cache_control),
         (&raw mut CACHE_CONTROL).cast(),
+    ),
+    directive(
+        ngx_string!("phantom_token_cache_refresh"),
+        NGX_CONF_TAKE1,
+        set_time_or_off,
+        offset_of!(LocationConf, refresh),
+    ),
+    directive(
+        ngx_string!("phantom_token_cache_use_stale"),
+        NGX_CONF_TAKE1,
+        set_time_or_off,
+        offset_of!(LocationConf, use_stale),
     ),
     directive(
         ngx_string!("phantom_token_lock_timeout"),

@@ -33,5 +33,6 @@ mod realm;
 mod refusal;
 mod request;
 mod slot;
+mod stale;
 mod upstream;
 mod variables;

@@ -1,5 +1,6 @@
 //! The question to the authorization server: who asks it, and who waits for another's.
 
+mod background;
 mod form;
 mod subrequest;
 
@@ -15,6 +16,7 @@ use crate::context::{CacheStatus, Context, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::request::{self, Request};
+use background::Background;
 
 pub(crate) use subrequest::watch_content;
 
@@ -59,6 +61,37 @@ pub(crate) fn ask_or_wait(
     }
     context.stage.set(Stage::Waiting);
     Ok(())
+}
+
+/// Has the authorization server confirm, in the background, what is known of the token. Not being able to is no
+/// fault: the verdict is asked about again when its time is up.
+pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
+    if flight::find(&key).is_some() {
+        return;
+    }
+    let Some(background) = Background::create(request) else { return };
+    match ask_alone(request, background.request(), token, key) {
+        Some(()) => background.start(),
+        None => background.end(),
+    }
+}
+
+fn ask_alone(client: Request<'_>, asker: Request<'_>, token: &[u8], key: TokenKey) -> Option<()> {
+    let pool = asker.pool();
+    // SAFETY: the context lives in the pool of the asker.
+    let context = unsafe { Context::create(asker)?.as_ref() };
+    context.token.set(pool.string(token)?);
+    context.key.set(Some(key));
+    context.location.set(asker.location());
+    context.stage.set(Stage::Waiting);
+    watch_end(asker, context)?;
+    context.asked.set(request::now());
+    let composed = subrequest::compose(client, pool, token)?;
+    subrequest::send(asker, context, composed)?;
+    context.asking.set(true);
+    let flight = flight::start(pool, key);
+    context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
+    Some(())
 }
 
 /// Ends the wait that the request may still be in.

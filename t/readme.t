@@ -12,6 +12,7 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
+use Test::PhantomToken::Shipped qw(ship certificates);
 
 plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
 
@@ -23,21 +24,16 @@ sub file {
 }
 
 my $readme = file('README.md');
-my ($quick_start) = $readme =~ /```nginx\n(upstream as .*?)```/s;
+my ($quick_start) = $readme =~ /```nginx\n(include phantom-token.*?)```/s;
 my ($log_format) = $readme =~ /```nginx\n(log_format .*?)```/s;
-my $connection = file('nginx-conf/introspection.conf');
 
 my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(13);
 
-for ($quick_start, $connection) {
-    s/server as\.example\.com:443/server 127.0.0.1:8443/;
-    s{/etc/ssl/certs/ca-certificates\.crt}{ca.crt};
-    s{include phantom-token/}{include };
-    s/^server \{$/server { listen 127.0.0.1:8080; access_log readme.log phantom;/m;
-}
+$quick_start =~ s/^server \{$/server { listen 127.0.0.1:8080; access_log readme.log phantom;/m;
 
-$t->write_file('introspection.conf', $connection);
-$t->write_file('introspection.secret', "s3cr&t of the gateway\n");
+certificates($t, 'ca.crt', server => 'as.example.com');
+ship($t, 'server as.example.com:443;' => 'server 127.0.0.1:' . port(8443) . ';',
+    '/etc/ssl/certs/ca-certificates.crt' => 'ca.crt');
 $t->write_file_expand('nginx.conf', <<"CONF");
 %%TEST_GLOBALS%%
 daemon off;
@@ -60,15 +56,6 @@ http {
     }
 }
 CONF
-
-my ($ca, $ca_key) = IO::Socket::SSL::Utils::CERT_create(subject => { commonName => 'ca' }, CA => 1);
-my ($certificate, $key) = IO::Socket::SSL::Utils::CERT_create(
-    subject => { commonName => 'as.example.com' }, subjectAltNames => [[DNS => 'as.example.com']],
-    issuer => [$ca, $ca_key], purpose => 'server',
-);
-$t->write_file('ca.crt', IO::Socket::SSL::Utils::PEM_cert2string($ca));
-$t->write_file('server.crt', IO::Socket::SSL::Utils::PEM_cert2string($certificate));
-$t->write_file('server.key', IO::Socket::SSL::Utils::PEM_key2string($key));
 
 my $as = authorization_server($t);
 my $api = api($t);

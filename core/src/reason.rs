@@ -119,6 +119,15 @@ impl Reason {
         }
     }
 
+    /// Whether the server could not be asked, or not in time. That it refuses us is no outage.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::ServerUnreachable | Self::ServerTimeout | Self::ServerBusy | Self::Overload
+        )
+    }
+
     /// Whether the response carries `WWW-Authenticate`: an outage is not a challenge.
     #[must_use]
     pub fn is_clients(self) -> bool {

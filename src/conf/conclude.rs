@@ -50,6 +50,14 @@ impl LocationConf {
             Mode::Claims | Mode::Exchange => string_over(b"application/json"),
         };
         self.freshness = self.time_rules();
+        if self.refresh != 0 && self.refresh >= self.max_ttl {
+            return Err(Fault {
+                text: "\"phantom_token_cache_refresh\" is not shorter than \
+                       \"phantom_token_cache_max_ttl\", and would never come to pass"
+                    .into(),
+                at: self.refresh_at,
+            });
+        }
         self.fixed_realm = self.is_realm_fixed();
         // SAFETY: the configuration's pool is the cycle's.
         let pool = unsafe { Pool::from_ptr(cf.pool) };
@@ -85,8 +93,8 @@ impl LocationConf {
                 control::IGNORE => Control::Ignore,
                 _ => Control::Lower,
             },
-            refresh: 0,
-            use_stale: 0,
+            refresh: millis(self.refresh),
+            use_stale: millis(self.use_stale),
         }
     }
 

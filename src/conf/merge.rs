@@ -117,6 +117,11 @@ impl LocationConf {
         number(&mut self.default_ttl, outer.default_ttl, ngx_msec_t::MAX, 0);
         number(&mut self.negative_ttl, outer.negative_ttl, ngx_msec_t::MAX, 10 * 1000);
         number(&mut self.cache_control, outer.cache_control, UNSET, control::LOWER);
+        if self.refresh == ngx_msec_t::MAX {
+            self.refresh_at = outer.refresh_at;
+        }
+        number(&mut self.refresh, outer.refresh, ngx_msec_t::MAX, 0);
+        number(&mut self.use_stale, outer.use_stale, ngx_msec_t::MAX, 0);
         number(&mut self.lock_timeout, outer.lock_timeout, ngx_msec_t::MAX, 5 * 1000);
     }
 }

@@ -7,7 +7,7 @@ use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_set_str_slot,
     ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value_t, ngx_http_get_variable_index, ngx_http_set_complex_value_slot,
-    ngx_str_t, ngx_uint_t,
+    ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::{answer, form};
 use thiserror::Error;
@@ -30,6 +30,8 @@ enum Fault {
     Duplicate,
     #[error("has an invalid value \"{0}\": it is \"on\" or \"off\", and \"token=$variable\"")]
     Switch(String),
+    #[error("has an invalid value \"{0}\": it is a time, such as \"30s\", or \"off\"")]
+    Time(String),
     #[error("has an invalid value \"{0}\": it is \"jwt\" or \"claims\"")]
     Forward(String),
     #[error("has an invalid \"token=\": it names one variable, as in \"token=$cookie_session\"")]
@@ -257,6 +259,10 @@ pub(super) unsafe extern "C" fn set_exchange(
         }
         let [uri, parameters @ ..] = args else { return Err(Fault::Empty) };
         check_uri(text(Some(uri)))?;
+        if text(Some(uri)).contains(&b'=') && !text(Some(uri)).contains(&b'?') {
+            // A parameter where the URI should be.
+            return Err(Fault::Endpoint(shown(text(Some(uri)))));
+        }
         let mut exchange = Exchange {
             uri: compile(cf, text(Some(uri)))?,
             audience: None,
@@ -546,6 +552,35 @@ pub(super) unsafe extern "C" fn set_scopes(
         }
         scopes.extend_from_slice(value);
         conf.scopes = pool.string(&scopes).ok_or(Fault::NoMemory)?;
+        Ok(())
+    })
+}
+
+/// `phantom_token_cache_refresh` and `phantom_token_cache_use_stale`: `time | off`
+pub(super) unsafe extern "C" fn set_time_or_off(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, _pool, args, conf| {
+        // SAFETY: NGINX hands over the directive that it found.
+        let is_refresh = unsafe { (*command).offset } == offset_of!(LocationConf, refresh);
+        let place = if is_refresh { &mut conf.refresh } else { &mut conf.use_stale };
+        if *place != ngx_msec_t::MAX {
+            return Err(Fault::Duplicate);
+        }
+        let value = text(args.first());
+        *place = if value == b"off" {
+            0
+        } else {
+            let mut value = string_over(value);
+            // SAFETY: ngx_parse_time reads `len` bytes.
+            let time = unsafe { ngx_parse_time(&raw mut value, 0) };
+            ngx_msec_t::try_from(time).map_err(|_| Fault::Time(shown(text(args.first()))))?
+        };
+        if is_refresh {
+            conf.refresh_at = Position::of(cf);
+        }
         Ok(())
     })
 }
