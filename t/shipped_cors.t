@@ -1,0 +1,163 @@
+#!/usr/bin/perl
+
+# nginx-conf/cors.conf, together with errors.conf, as a browser sees it: what a page may send, and what it may read.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::PhantomToken;
+use Test::PhantomToken::Shipped qw(ship);
+
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
+
+ship($t);
+$t->write_file_expand('nginx.conf', <<'CONF');
+%%TEST_GLOBALS%%
+daemon off;
+events {}
+http {
+    %%TEST_GLOBALS_HTTP%%
+    include phantom-token/cors-origins.conf;
+
+    server {
+        listen 127.0.0.1:8080;
+
+        include phantom-token/cors.conf;
+        include phantom-token/errors.conf;
+
+        phantom_token_introspection_endpoint /introspect;
+
+        location / { phantom_token on; proxy_pass http://127.0.0.1:8082; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+}
+CONF
+
+my $as = authorization_server($t);
+my $api = api($t);
+$t->run();
+
+# fetch() of a page, mode "cors", by the Fetch standard. Gives what the page sees: nothing (undef) where the browser
+# reports a failed network; else status, body and the headers that it may read.
+sub fetch {
+    my ($origin, $method, $uri, %args) = @_;
+
+    my %headers = (%{ $args{headers} // {} });
+    my @unsafe = sort map { lc } grep { lc ne 'accept' && lc ne 'accept-language' } keys %headers;
+    my $simple = $method =~ /^(?:GET|HEAD|POST)$/ && !@unsafe;
+    return undef unless $simple || preflight($origin, $method, $uri, @unsafe);
+
+    my $response = http_request($method, $uri, headers => [Origin => $origin, %headers], body => $args{body});
+    return undef unless shared($response, $origin);
+
+    my $exposed = $response->header('Access-Control-Expose-Headers') // '';
+    my %readable = map { lc $_ => 1 } 'Content-Type', 'Content-Length', 'Cache-Control', split /, */, $exposed;
+    my %seen = map { lc $_->[0] => $_->[1] } grep { $readable{ lc $_->[0] } } @{ $response->{headers} };
+    return { status => $response->status(), body => $response->body(), headers => \%seen };
+}
+
+# CORS-preflight fetch: whether the request may be sent. It carries no credentials.
+sub preflight {
+    my ($origin, $method, $uri, @names) = @_;
+
+    my @asked = @names ? ('Access-Control-Request-Headers' => join ',', @names) : ();
+    my $response = http_request(OPTIONS => $uri, headers => [
+        Accept => '*/*', 'Access-Control-Request-Method' => $method, @asked, Origin => $origin,
+    ]);
+    return 0 unless $response->status() =~ /^2/ && shared($response, $origin);
+
+    my @methods = split /, */, $response->header('Access-Control-Allow-Methods') // '';
+    my %allowed = map { lc $_ => 1 } split /, */, $response->header('Access-Control-Allow-Headers') // '';
+    return 0 unless $method =~ /^(?:GET|HEAD|POST)$/ || grep { $_ eq $method || $_ eq '*' } @methods;
+    return 0 if grep { !$allowed{$_} && !($allowed{'*'} && $_ ne 'authorization') } @names;
+    return ($response->header('Access-Control-Max-Age') // 5) =~ /^\d+$/;
+}
+
+# CORS check: exactly one line, which is the origin or *.
+sub shared {
+    my ($response, $origin) = @_;
+    my @lines = $response->header_lines('Access-Control-Allow-Origin');
+    return @lines == 1 && ($lines[0] eq $origin || $lines[0] eq '*');
+}
+
+my $app = 'https://app.example.com';
+my ($token, $jwt) = (token(), jwt());
+$as->script($token, $as->jwt_answer($jwt));
+my %bearer = (Authorization => "Bearer $token");
+
+# What a page of ours does.
+
+my $count = 0;
+
+for my $method (qw(GET POST PUT PATCH DELETE)) {
+    my $body = $method =~ /^P/ ? '{}' : undef;
+    my %type = defined $body ? ('Content-Type' => 'application/json') : ();
+    my $seen = fetch($app, $method, '/things', headers => { %bearer, %type }, body => $body);
+    is($seen->{status}, 200, "$method: the page sees the response");
+    is($api->authorization(), "Bearer $jwt", "$method: the JWT upstream");
+    is($api->last_request()->{method}, $method, "$method: upstream");
+    is($api->count(), ++$count, "$method: the preflight does not go upstream");
+}
+
+is($as->count(), 1, 'one question, for the token');
+
+# Refusals are read, not guessed from a failed network.
+
+my $seen = fetch($app, 'GET', '/things');
+is($seen->{status}, 401, 'no token: the page sees it');
+is($seen->{headers}{'www-authenticate'}, 'Bearer realm="api"', 'with the challenge');
+like($seen->{body}, qr/^\{"code":"unauthorized_request",/, 'and the JSON body');
+
+my $unknown = token();
+$seen = fetch($app, 'DELETE', '/things', headers => { Authorization => "Bearer $unknown" });
+is($seen->{status}, 401, 'inactive: the page sees it');
+is($seen->{headers}{'www-authenticate'}, 'Bearer realm="api", error="invalid_token"', 'inactive: with the challenge');
+
+my $late = token();
+$as->script($late, { status => 503, headers => ['Retry-After' => '7'] });
+$seen = fetch($app, 'GET', '/things', headers => { Authorization => "Bearer $late" });
+is($seen->{status}, 503, 'busy: the page sees it');
+is($seen->{headers}{'retry-after'}, '7', 'busy: and when to come again');
+
+is($api->count(), $count, 'none of these went upstream');
+
+# An API that says something of its own about CORS.
+
+$api->script('/talkative', { body => 'ok', headers => [
+    'Access-Control-Allow-Origin' => '*', 'Access-Control-Allow-Credentials' => 'true',
+    'Access-Control-Expose-Headers' => 'X-Secret', 'X-Secret' => '1', Vary => 'Accept',
+] });
+$seen = fetch($app, 'GET', '/talkative', headers => \%bearer);
+is($seen->{status}, 200, 'the API\'s own CORS headers do not add to ours');
+is($seen->{headers}{'x-secret'}, undef, 'nor what it exposes');
+my $response = call('/talkative', $token, headers => [Origin => $app]);
+is($response->header('Access-Control-Allow-Credentials'), undef, 'nor cookies');
+is($response->header('Vary'), 'Accept, Origin', 'caches are told what the response depends on');
+$count = $api->count();
+
+# Pages of others.
+
+for my $origin ('https://evil.example', 'https://app.example.com.evil.example', 'http://app.example.com', 'null') {
+    is(fetch($origin, 'GET', '/things', headers => \%bearer), undef, "$origin may not send a token");
+}
+
+is($api->count(), $count, 'and nothing of theirs goes upstream');
+is(fetch('https://evil.example', 'GET', '/things'), undef, 'nor read a refusal');
+$response = call('/things', undef, headers => [Origin => 'https://evil.example']);
+is(join(' ', grep { /^Access-Control/i } map { $_->[0] } @{ $response->{headers} }), '', 'strangers are told nothing');
+
+# A preflight has no token; all else needs one.
+
+is(call('/things', undef, method => 'OPTIONS', headers => [Origin => $app])->status(), 401,
+    'OPTIONS that is no preflight is a request like any other');
+is(call('/things', $token, method => 'OPTIONS')->status(), 200, 'which passes with a token');
+$response = call('/things', undef, method => 'OPTIONS',
+    headers => [Origin => $app, 'Access-Control-Request-Method' => 'GET', Cookie => 'a=b']);
+is($response->status(), 204, 'a preflight is answered');
+is($response->header('WWW-Authenticate'), undef, 'without a challenge');
