@@ -9,7 +9,6 @@
 //! most 1,450 of a region of 256 KiB or more.
 
 mod check;
-mod lock;
 mod region;
 mod shard;
 mod unit;

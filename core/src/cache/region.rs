@@ -8,8 +8,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::OpenError;
-use super::lock::{Acquired, Lock};
 use super::unit::{NONE, UNIT, Unit};
+use crate::lock::{Acquired, Lock};
 
 /// Changes with every change of the layout, also of what the bytes mean.
 const LAYOUT: u32 = 1;
