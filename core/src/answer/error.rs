@@ -171,8 +171,8 @@ pub enum AnswerError {
     ExpiresIn,
     /// The JWT that was just issued is past its `exp`.
     #[error(
-        "the JWT that the server has just issued is past its \"exp\" already: check the clocks of both \
-         machines"
+        "the JWT that the server has just issued is past its \"exp\" or \"expires_in\" already: check the \
+         clocks of both machines"
     )]
     Over,
     /// Less than [`scratch_len`](super::scratch_len).

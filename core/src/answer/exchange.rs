@@ -112,9 +112,13 @@ impl<'a> Asked<'_, 'a, '_> {
         let known = |name: &str| (name == "error").then_some(());
         let read = json::object(self.answer.body, known, |(), value| {
             let refusal = match value.text() {
-                Some("invalid_grant" | "invalid_request" | "unsupported_token_type") => {
-                    Refusal::Token
-                }
+                // The last two are what servers say that do not follow RFC 8693 section 2.2.2.
+                Some(
+                    "invalid_grant"
+                    | "invalid_request"
+                    | "invalid_token"
+                    | "unsupported_token_type",
+                ) => Refusal::Token,
                 Some("invalid_client" | "unauthorized_client") => Refusal::Us,
                 _ => Refusal::Request,
             };
