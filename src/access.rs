@@ -121,6 +121,11 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
             if age == Age::Aging {
                 question::confirm(request, token, key);
             }
+            if question::stop_waiting(context) {
+                // Another worker's question has brought it.
+                context.cache_status.set(CacheStatus::Wait);
+                context.took.set(Some(elapsed(context)));
+            }
             apply(request, context, known)
         }
         stale => {

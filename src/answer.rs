@@ -12,6 +12,7 @@ use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t, ngx_str_t}
 use phantom_token_core::answer::{self, Answer, Reading, Verdict};
 use phantom_token_core::cache::Stored;
 use phantom_token_core::cache_control;
+use phantom_token_core::flights::{End, Noted};
 use phantom_token_core::freshness::Age;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
@@ -21,7 +22,7 @@ use crate::context::{Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::log::{Shown, log};
-use crate::pool::bytes_of;
+use crate::pool::{bytes_of, string_over};
 use crate::refusal::Fingerprint;
 use crate::request::{self, Request};
 use received::{Trouble, content_type, receive, retry_after, values};
@@ -79,6 +80,7 @@ pub(crate) unsafe extern "C" fn arrived(
             outcome,
             Outcome::Refused { reason, .. } if !reason.is_clients()
         ));
+        end(question, context, &outcome);
         if let Some(flight) = NonNull::new(context.flight.get()) {
             context.flight.set(ptr::null_mut());
             // SAFETY: a flight that the context has is in the table.
@@ -97,19 +99,90 @@ pub(crate) unsafe extern "C" fn arrived(
     })
 }
 
+/// Tells other workers how the question ended, and notes how the server does.
+fn end(question: Request<'_>, context: &Context, outcome: &Outcome) {
+    let Some((zone, ticket)) = context.ticket.take() else { return };
+    // SAFETY: the zone lives as long as the cycle of the request.
+    let Some(flights) = (unsafe { (*zone).flights() }) else { return };
+    let now = request::monotonic();
+    let failure = match *outcome {
+        Outcome::Refused { reason, retry_after } if !reason.is_clients() => {
+            // SAFETY: the string is in the memory of the request.
+            let retry_after = unsafe { bytes_of(&retry_after) };
+            flights.finish(ticket, End::Failed { reason, retry_after }, now);
+            Some(reason).filter(|reason| reason.is_outage())
+        }
+        _ => {
+            flights.finish(ticket, End::Answered, now);
+            None
+        }
+    };
+    let noted = match status_of_server(question) {
+        // The location has answered by itself: nothing is known of the server.
+        None => return,
+        // What fails over one token may do so over that token alone, and whoever sends it must not be able to
+        // hold back the questions of others. That the server is silent or busy is about all.
+        Some(0 | 429 | 503) => flights.note(context.server.get(), failure, now),
+        Some(_) => flights.note(context.server.get(), None, now),
+    };
+    match noted {
+        Noted::Nothing => {}
+        Noted::Began => log!(
+            NGX_LOG_WARN,
+            question.log(),
+            "phantom_token: {}, the authorization server has failed many times in a row: it is asked now and \
+             then only, endpoint \"{}\"",
+            failure.map_or("", Reason::slug),
+            Shown(uri(question))
+        ),
+        Noted::Ended => log!(
+            NGX_LOG_NOTICE,
+            question.log(),
+            "phantom_token: the authorization server answers again, endpoint \"{}\"",
+            Shown(uri(question))
+        ),
+    }
+}
+
+/// The status that the server has sent, 0 if none; `None`: no server was asked.
+fn status_of_server(question: Request<'_>) -> Option<usize> {
+    // SAFETY: the subrequest is live, and its upstream, if there is one, with it.
+    unsafe { (*question.as_ptr()).upstream.as_ref().map(|upstream| upstream.headers_in.status_n) }
+}
+
+fn uri(question: Request<'_>) -> &[u8] {
+    // SAFETY: the subrequest is live, and its URI lives as long.
+    unsafe { bytes_of(&(*question.as_ptr()).uri) }
+}
+
 /// There will be no answer: those who wait for it look up again, and one of them asks.
 pub(crate) fn abandon(context: &Context) {
+    if let Some((zone, ticket)) = context.ticket.take() {
+        // SAFETY: the zone lives as long as the cycle of the request.
+        if let Some(flights) = unsafe { (*zone).flights() } {
+            flights.abandon(ticket);
+        }
+    }
     let Some(flight) = NonNull::new(context.flight.get()) else { return };
     context.flight.set(ptr::null_mut());
     // SAFETY: a flight that a context has is in the table. The contexts of those who wait live in the
     // pools of their requests.
     unsafe {
-        flight::land(flight, |waiting| {
-            if let Some(waiting) = Context::of(waiting) {
-                (*waiting.as_ptr()).stage.set(Stage::Open);
-            }
-        });
+        flight::land(flight, reopen);
     }
+}
+
+/// A request that waits looks up again.
+pub(crate) fn reopen(waiting: Request<'_>) {
+    if let Some(context) = Context::of(waiting) {
+        // SAFETY: the context lives in the pool of the waiting request.
+        unsafe { context.as_ref() }.stage.set(Stage::Open);
+    }
+}
+
+/// A request that waits learns that another worker's question has failed.
+pub(crate) fn fail(waiting: Request<'_>, reason: Reason, retry_after: &[u8]) {
+    tell(waiting, &Outcome::Refused { reason, retry_after: string_over(retry_after) });
 }
 
 /// Whether the answer did not fit into the capturing buffer.

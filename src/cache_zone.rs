@@ -1,4 +1,5 @@
-//! The shared-memory zone: declared with the configuration, made or found again with the cycle.
+//! The shared-memory zone, for the cache and the questions in flight: declared with the configuration, made
+//! or found again with the cycle.
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -8,6 +9,7 @@ use nginx_sys::{
     ngx_slab_pool_t, ngx_str_t,
 };
 use phantom_token_core::cache::{Cache, OpenError};
+use phantom_token_core::flights::{Flights, FlightsError};
 use thiserror::Error;
 
 use crate::code::{ERROR, OK};
@@ -28,10 +30,21 @@ const NGINX_SHARE: usize = 64 * 1024;
 /// One zone, in one cycle's pool.
 pub(crate) struct Zone {
     name: ngx_str_t,
-    /// Where the cache lies within the zone, once the cycle has made or found it.
-    region: Option<(NonNull<u8>, usize)>,
-    cache: Option<Cache>,
+    size: usize,
+    /// What lies in the zone, once the cycle has made or found it.
+    content: Option<Content>,
 }
+
+/// What lies in a zone.
+struct Content {
+    cache_region: Region,
+    cache: Cache,
+    flights_region: Region,
+    flights: Flights,
+}
+
+/// Memory within a zone.
+type Region = (NonNull<u8>, usize);
 
 impl Zone {
     /// The name, as declared.
@@ -42,7 +55,17 @@ impl Zone {
 
     /// The cache; there from the moment that the cycle has its zones.
     pub(crate) fn cache(&self) -> Option<&Cache> {
-        self.cache.as_ref()
+        self.content.as_ref().map(|content| &content.cache)
+    }
+
+    /// The questions in flight; there as the cache is.
+    pub(crate) fn flights(&self) -> Option<&Flights> {
+        self.content.as_ref().map(|content| &content.flights)
+    }
+
+    /// How many questions in flight the zone can keep.
+    pub(crate) fn max_flights(&self) -> usize {
+        max_flights(self.size)
     }
 }
 
@@ -62,6 +85,11 @@ pub(crate) enum ZoneError {
 /// The smallest zone that makes sense, in bytes.
 fn min_size() -> usize {
     Cache::MIN_SIZE + NGINX_SHARE
+}
+
+/// As many as its size lets one expect.
+fn max_flights(size: usize) -> usize {
+    (size / (32 * 1024)).clamp(64, 1024)
 }
 
 /// Splits `name:size`.
@@ -94,7 +122,7 @@ pub(crate) fn request(
     let shm_zone =
         NonNull::new(unsafe { ngx_shared_memory_add(cf, &raw mut name, size, slot::tag()) })
             .ok_or(ZoneError::NoMemory)?;
-    let zone = pool.place(Zone { name, region: None, cache: None }).ok_or(ZoneError::NoMemory)?;
+    let zone = pool.place(Zone { name, size, content: None }).ok_or(ZoneError::NoMemory)?;
     // SAFETY: NGINX has just made the zone, and waits for both.
     unsafe {
         (*shm_zone.as_ptr()).init = Some(init);
@@ -113,14 +141,13 @@ unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) 
             let zone = &mut *(*shm_zone).data.cast::<Zone>();
             (&mut *shm_zone, zone, previous.cast::<Zone>().as_ref())
         };
-        let opened = match previous.and_then(|previous| previous.region) {
-            Some(region) => attach(region),
+        let opened = match previous.and_then(|previous| previous.content.as_ref()) {
+            Some(content) => attach(content.cache_region, content.flights_region),
             None => create(shm_zone),
         };
         match opened {
-            Ok((region, cache)) => {
-                zone.region = Some(region);
-                zone.cache = Some(cache);
+            Ok(content) => {
+                zone.content = Some(content);
                 OK
             }
             Err(error) => {
@@ -141,36 +168,59 @@ unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) 
 enum InitError {
     #[error("{0}")]
     Cache(#[from] OpenError),
+    #[error("{0}")]
+    Flights(#[from] FlightsError),
     #[error("no memory in the zone")]
     NoMemory,
     #[error("the system gives no random numbers for the secret of the zone")]
     NoRandomness,
 }
 
-type Opened = ((NonNull<u8>, usize), Cache);
-
-/// A fresh zone: all its free pages become the cache's region.
-fn create(shm_zone: &ngx_shm_zone_t) -> Result<Opened, InitError> {
+/// A fresh zone: the table of questions takes what it needs, and the cache all other free pages.
+fn create(shm_zone: &ngx_shm_zone_t) -> Result<Content, InitError> {
     let slab = shm_zone.shm.addr.cast::<ngx_slab_pool_t>();
+    let len = Flights::size_for(max_flights(shm_zone.shm.size));
     // SAFETY: NGINX has made the slab pool at the beginning of the zone; nobody else knows of the zone
     // yet. `pfree` counts its free pages, which are one run in a fresh zone.
-    let (base, len) = unsafe {
-        let len = (*slab).pfree * nginx_sys::ngx_pagesize;
-        (ngx_slab_alloc(slab, len), len)
+    let (flights_region, cache_region) = unsafe {
+        let flights = pages(slab, len)?;
+        let rest = (*slab).pfree * nginx_sys::ngx_pagesize;
+        (flights, pages(slab, rest)?)
     };
-    let base = NonNull::new(base.cast::<u8>()).ok_or(InitError::NoMemory)?;
-
     let secret = random::secret().ok_or(InitError::NoRandomness)?;
     // SAFETY: the pages are ours alone, page-aligned, zeroed by the system, and stay mapped as long as
     // any cycle has the zone.
-    let cache = unsafe { Cache::create(base, len, secret) }?;
-    Ok(((base, len), cache))
+    let (flights, cache) = unsafe {
+        (
+            Flights::create(flights_region.0, flights_region.1)?,
+            Cache::create(cache_region.0, cache_region.1, secret)?,
+        )
+    };
+    Ok(Content { cache_region, cache, flights_region, flights })
+}
+
+/// At least `len` bytes, in whole pages.
+///
+/// # Safety
+/// `slab` is the pool of a zone that nobody else uses yet.
+unsafe fn pages(slab: *mut ngx_slab_pool_t, len: usize) -> Result<Region, InitError> {
+    // SAFETY: the caller says so; the size of a page is set when NGINX starts.
+    unsafe {
+        let len = len.next_multiple_of(nginx_sys::ngx_pagesize);
+        let base = NonNull::new(ngx_slab_alloc(slab, len).cast::<u8>());
+        Ok((base.ok_or(InitError::NoMemory)?, len))
+    }
 }
 
 /// The zone of the running cycle, with all that it holds.
-fn attach((base, len): (NonNull<u8>, usize)) -> Result<Opened, InitError> {
-    // SAFETY: NGINX kept the mapping, because name, size and tag are the same; the region is the one
+fn attach(cache_region: Region, flights_region: Region) -> Result<Content, InitError> {
+    // SAFETY: NGINX kept the mapping, because name, size and tag are the same; the regions are those
     // that `create` made in it.
-    let cache = unsafe { Cache::attach(base, len) }?;
-    Ok(((base, len), cache))
+    let (flights, cache) = unsafe {
+        (
+            Flights::attach(flights_region.0, flights_region.1)?,
+            Cache::attach(cache_region.0, cache_region.1)?,
+        )
+    };
+    Ok(Content { cache_region, cache, flights_region, flights })
 }

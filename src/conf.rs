@@ -9,10 +9,11 @@ use core::ffi::c_void;
 use core::ptr;
 
 use nginx_sys::{
-    ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_msec_t, ngx_str_t,
-    ngx_uint_t,
+    ngx_array_t, ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
+    ngx_http_module, ngx_int_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::Mode;
+use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::key::RealmKey;
 use phantom_token_core::reason::{ChallengeError, Reason};
@@ -28,6 +29,9 @@ use crate::slot::ctx_index;
 
 /// A directive that was not given at this level.
 pub(crate) const UNSET: ngx_uint_t = ngx_uint_t::MAX;
+
+/// The same for `ngx_conf_set_num_slot`.
+pub(crate) const UNSET_NUMBER: ngx_int_t = -1;
 
 /// Where a directive stands, for errors that show only when all is read.
 #[derive(Clone, Copy)]
@@ -111,6 +115,8 @@ pub(crate) struct MainConf {
     pub(crate) zones: *mut ngx_array_t,
     /// `phantom_token on` is somewhere: the default zone is needed.
     pub(crate) used: Cell<bool>,
+    /// The largest `phantom_token_max_introspections` in use.
+    pub(crate) max_introspections: Cell<usize>,
     /// Stands in for a zone's secret where no zone is in use.
     secret: [u8; 32],
 }
@@ -170,6 +176,8 @@ pub(crate) struct LocationConf {
     /// 0: off.
     pub(crate) use_stale: ngx_msec_t,
     pub(crate) lock_timeout: ngx_msec_t,
+    pub(crate) max_introspections: ngx_int_t,
+    pub(crate) limited_at: Position,
 
     // Made of the above when all is read.
     /// The zone in use; null: none.
@@ -214,6 +222,12 @@ impl LocationConf {
     pub(crate) fn shared_cache(&self) -> Option<&phantom_token_core::cache::Cache> {
         // SAFETY: a zone lives in the cycle's pool, as long as this configuration.
         unsafe { self.zone.as_ref() }?.cache()
+    }
+
+    /// The questions in flight in the zone, where one is in use.
+    pub(crate) fn flights(&self) -> Option<&Flights> {
+        // SAFETY: as of `shared_cache`.
+        unsafe { self.zone.as_ref() }?.flights()
     }
 
     /// The secret of the keys of this location.
@@ -315,7 +329,10 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
             return ptr::null_mut();
         }
         let Some(secret) = random::secret() else { return ptr::null_mut() };
-        place(pool, MainConf { zones, used: Cell::new(false), secret })
+        place(
+            pool,
+            MainConf { zones, used: Cell::new(false), max_introspections: Cell::new(0), secret },
+        )
     })
 }
 
@@ -369,6 +386,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 refresh_at: nowhere,
                 use_stale: ngx_msec_t::MAX,
                 lock_timeout: ngx_msec_t::MAX,
+                max_introspections: UNSET_NUMBER,
+                limited_at: nowhere,
                 zone: ptr::null(),
                 freshness: Freshness {
                     max_ttl: 0,
@@ -429,6 +448,22 @@ pub(crate) fn main_conf(cf: &ngx_conf_t) -> &MainConf {
     unsafe {
         let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
         &*(*(*context).main_conf.add(ctx_index())).cast::<MainConf>()
+    }
+}
+
+/// The largest `phantom_token_max_introspections` in use; 0: none is.
+///
+/// # Safety
+/// `cycle` is live and its configuration complete.
+pub(crate) unsafe fn max_introspections(cycle: *mut ngx_cycle_t) -> usize {
+    // SAFETY: the caller says so. NGINX has a slot for every module, null where there is no such block.
+    unsafe {
+        let http = *(*cycle).conf_ctx.add(ngx_http_module.index);
+        let context = http.cast::<ngx_http_conf_ctx_t>().as_ref();
+        context.map_or(0, |context| {
+            let main = *context.main_conf.add(ctx_index());
+            (*main.cast::<MainConf>()).max_introspections.get()
+        })
     }
 }
 

@@ -8,10 +8,12 @@ use nginx_sys::{
     ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_add,
     ngx_str_t, ngx_table_elt_t,
 };
+use phantom_token_core::flights::Ticket;
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::{Record, UnixMillis};
 
+use crate::cache_zone::Zone;
 use crate::conf::{LocationConf, TokenSource};
 use crate::flight::{Flight, Waiter};
 use crate::pool::{Pool, string_over};
@@ -184,6 +186,12 @@ pub(crate) struct Context {
     pub(crate) asking: Cell<bool>,
     /// The question that this request asks, null if none. Lives in this request's pool.
     pub(crate) flight: Cell<*mut Flight>,
+    /// What the zone knows this request's question by.
+    pub(crate) ticket: Cell<Option<(*const Zone, Ticket)>>,
+    /// The number of the server that is asked.
+    pub(crate) server: Cell<u64>,
+    /// When the request waits no longer, on NGINX's monotonic clock.
+    pub(crate) wait_until: Cell<ngx_msec_t>,
     /// The subrequest that asks, as long as `asking`.
     pub(crate) question: Cell<*mut ngx_http_request_t>,
     /// What answers in the introspection location: `proxy_pass`, as a rule.
@@ -226,6 +234,9 @@ impl Context {
                 took: Cell::new(None),
                 asking: Cell::new(false),
                 flight: Cell::new(ptr::null_mut()),
+                ticket: Cell::new(None),
+                server: Cell::new(0),
+                wait_until: Cell::new(0),
                 question: Cell::new(ptr::null_mut()),
                 content_handler: Cell::new(None),
                 trouble_logged: Cell::new(false),

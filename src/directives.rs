@@ -19,7 +19,8 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use setters::{
     set_accept, set_cache, set_cache_zone, set_credential, set_endpoint, set_exchange, set_forward,
-    set_header, set_members, set_parameter, set_phantom_token, set_scopes, set_time_or_off,
+    set_header, set_limit, set_members, set_parameter, set_phantom_token, set_scopes,
+    set_time_or_off,
 };
 
 /// http, server, location: where nothing else is said.
@@ -81,7 +82,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 28] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 29] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -192,6 +193,12 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 28] = [
         NGX_CONF_TAKE1,
         set_time_or_off,
         offset_of!(LocationConf, use_stale),
+    ),
+    directive(
+        ngx_string!("phantom_token_max_introspections"),
+        NGX_CONF_TAKE1,
+        set_limit,
+        offset_of!(LocationConf, max_introspections),
     ),
     directive(
         ngx_string!("phantom_token_lock_timeout"),

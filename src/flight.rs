@@ -70,15 +70,47 @@ pub(crate) fn find(key: &TokenKey) -> Option<NonNull<Flight>> {
     None
 }
 
+impl Flight {
+    /// A flight that is not in the table yet.
+    pub(crate) fn new(key: TokenKey) -> Self {
+        let queue = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
+        Self { key, next: ptr::null_mut(), waiters: queue }
+    }
+}
+
 /// Notes that a question is being asked; the pool is that of the request that asks.
 pub(crate) fn start(pool: Pool<'_>, key: TokenKey) -> Option<NonNull<Flight>> {
-    let head = bucket(&key);
-    let queue = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
-    let flight = pool.place(Flight { key, next: head.get(), waiters: queue })?;
-    // SAFETY: the queue's head stays where it is from now on.
-    unsafe { ngx_queue_init(&raw mut (*flight.as_ptr()).waiters) };
-    head.set(flight.as_ptr());
+    let flight = pool.place(Flight::new(key))?;
+    // SAFETY: who asks ends the flight before its pool goes.
+    unsafe { enter(flight) };
     Some(flight)
+}
+
+/// Puts a flight into the table.
+///
+/// # Safety
+/// The flight stays where it is until [`land`].
+pub(crate) unsafe fn enter(flight: NonNull<Flight>) {
+    let flight = flight.as_ptr();
+    // SAFETY: as the caller says.
+    unsafe {
+        ngx_queue_init(&raw mut (*flight).waiters);
+        let head = bucket(&(*flight).key);
+        (*flight).next = head.get();
+        head.set(flight);
+    }
+}
+
+/// Whether anybody waits.
+///
+/// # Safety
+/// The flight is in the table.
+pub(crate) unsafe fn is_awaited(flight: NonNull<Flight>) -> bool {
+    // SAFETY: the queue's head is part of the flight.
+    unsafe {
+        let head = &raw const (*flight.as_ptr()).waiters;
+        !ptr::eq((*head).next, head)
+    }
 }
 
 /// Ends a flight: takes it out of the table, tells `tell` of each request that waits, and has NGINX

@@ -4,8 +4,8 @@ use core::ffi::{c_char, c_void};
 use core::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_MODULE, ngx_array_push, ngx_conf_t, ngx_http_conf_addr_t, ngx_http_conf_ctx_t,
-    ngx_http_conf_port_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    NGX_HTTP_MODULE, ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_conf_addr_t,
+    ngx_http_conf_ctx_t, ngx_http_conf_port_t, ngx_http_core_main_conf_t, ngx_http_core_module,
     ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_module_t, ngx_http_server_name_t,
     ngx_int_t, ngx_module_t,
 };
@@ -14,6 +14,7 @@ use phantom_token_core::key;
 use crate::code::{ERROR, OK};
 use crate::conf::{self, ServerConf};
 use crate::guard::guard;
+use crate::log::log;
 use crate::pool::bytes_of;
 use crate::{access, directives, precontent, slot, variables};
 
@@ -37,6 +38,7 @@ pub(crate) static mut ngx_http_phantom_token_module: ngx_module_t = ngx_module_t
     ctx: (&raw const CONTEXT).cast_mut().cast::<c_void>(),
     commands: (&raw mut directives::COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as usize,
+    init_module: Some(init_module),
     ..ngx_module_t::default()
 };
 
@@ -106,6 +108,24 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         }
         // SAFETY: the core module's configuration is complete but for the optimised address tables.
         unsafe { identify_servers(&*main) };
+        OK
+    })
+}
+
+/// The configuration is complete: what of it depends on other parts than `http`.
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: NGINX calls with the new cycle; where there is an `http` block it has our configuration.
+        let (limit, cycle) = unsafe { (conf::max_introspections(cycle), &*cycle) };
+        let connections = cycle.connection_n;
+        if limit > connections / 4 {
+            log!(
+                NGX_LOG_WARN,
+                cycle.log,
+                "\"phantom_token_max_introspections\" of {limit} exceeds a quarter of the {connections} \
+                 \"worker_connections\": questions could take them from clients"
+            );
+        }
         OK
     })
 }

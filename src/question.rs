@@ -2,6 +2,7 @@
 
 mod background;
 mod form;
+mod shared;
 mod subrequest;
 
 use core::ffi::c_void;
@@ -17,6 +18,7 @@ use crate::flight;
 use crate::guard::guard;
 use crate::request::{self, Request};
 use background::Background;
+use shared::Turn;
 
 pub(crate) use subrequest::{nudge, watch_content};
 
@@ -32,33 +34,58 @@ pub(crate) fn ask_or_wait(
     if context.asking.get() || !context.flight.get().is_null() {
         return Err(Reason::Internal);
     }
-    stop_waiting(context);
+    let waited = stop_waiting(context);
     context.location.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
     // SAFETY: NGINX has set its clock.
-    context.asked_at.set(unsafe { nginx_sys::ngx_current_msec });
+    let now = unsafe { nginx_sys::ngx_current_msec };
+    if !waited {
+        context.asked_at.set(now);
+        context.wait_until.set(now.saturating_add(location.lock_timeout));
+    }
     context.asked.set(request::now());
 
-    if let Some(flight) = flight::find(&key) {
-        // SAFETY: found just now; `ended` leaves the wait when the request ends.
-        let waiter = unsafe { flight::wait(flight, request, location.lock_timeout) };
-        context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
-        context.cache_status.set(CacheStatus::Wait);
-    } else {
-        subrequest::compose(request, request.pool(), token)
-            .and_then(|composed| subrequest::send(request, context, composed))
-            .ok_or(Reason::Internal)?;
-        // After the subrequest is made: whoever finds the flight may rely on its answer.
-        let flight = flight::start(request.pool(), key);
-        context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
-        context.cache_status.set(if location.shared_cache().is_some() {
-            CacheStatus::Miss
-        } else {
-            CacheStatus::Bypass
-        });
+    let flight = match flight::find(&key) {
+        Some(flight) => flight,
+        None => {
+            context.server.set(shared::server_of(request, location));
+            match shared::take_turn(location, key, context.server.get())? {
+                Turn::Follow(flight) => flight,
+                Turn::Ask(ticket) => {
+                    context.ticket.set(ticket);
+                    return ask(request, context, token, key).ok_or_else(|| {
+                        answer::abandon(context);
+                        Reason::Internal
+                    });
+                }
+            }
+        }
+    };
+    let left = context.wait_until.get().saturating_sub(now);
+    if left == 0 {
+        return Err(Reason::Overload);
     }
+    // SAFETY: in the table; `ended` leaves the wait when the request ends.
+    let waiter = unsafe { flight::wait(flight, request, left) };
+    context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
+    context.cache_status.set(CacheStatus::Wait);
     context.stage.set(Stage::Waiting);
     Ok(())
+}
+
+fn ask(request: Request<'_>, context: &Context, token: &[u8], key: TokenKey) -> Option<()> {
+    let composed = subrequest::compose(request, request.pool(), token)?;
+    subrequest::send(request, context, composed)?;
+    // After the subrequest is made: whoever finds the flight may rely on its answer.
+    let flight = flight::start(request.pool(), key);
+    context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
+    context.cache_status.set(if request.location().shared_cache().is_some() {
+        CacheStatus::Miss
+    } else {
+        CacheStatus::Bypass
+    });
+    context.stage.set(Stage::Waiting);
+    Some(())
 }
 
 /// Has the authorization server confirm, in the background, what is known of the token. Not being able to is no
@@ -67,22 +94,44 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     if flight::find(&key).is_some() {
         return;
     }
-    let Some(background) = Background::create(request) else { return };
-    match ask_alone(request, background.request(), token, key) {
+    let location = request.location();
+    let server = shared::server_of(request, location);
+    // Another worker's question does as well, and where none may be asked now the verdict has its time.
+    let ticket = match shared::take_turn_alone(location, key, server) {
+        Some(ticket) => ticket,
+        None => return,
+    };
+    let Some(background) = Background::create(request) else {
+        shared::give_back(ticket);
+        return;
+    };
+    match ask_alone(request, background.request(), token, key, (ticket, server)) {
         Some(()) => background.start(),
         None => background.end(),
     }
 }
 
-fn ask_alone(client: Request<'_>, asker: Request<'_>, token: &[u8], key: TokenKey) -> Option<()> {
+fn ask_alone(
+    client: Request<'_>,
+    asker: Request<'_>,
+    token: &[u8],
+    key: TokenKey,
+    (ticket, server): (shared::ZoneTicket, u64),
+) -> Option<()> {
     let pool = asker.pool();
     // SAFETY: the context lives in the pool of the asker.
-    let context = unsafe { Context::create(asker)?.as_ref() };
+    let Some(context) = Context::create(asker).map(|context| unsafe { context.as_ref() }) else {
+        shared::give_back(ticket);
+        return None;
+    };
+    // From here on the end of the request gives it back.
+    context.ticket.set(Some(ticket));
+    context.server.set(server);
+    watch_end(asker, context)?;
     context.token.set(pool.string(token)?);
     context.key.set(Some(key));
     context.location.set(asker.location());
     context.stage.set(Stage::Waiting);
-    watch_end(asker, context)?;
     context.asked.set(request::now());
     let composed = subrequest::compose(client, pool, token)?;
     subrequest::send(asker, context, composed)?;
@@ -91,13 +140,13 @@ fn ask_alone(client: Request<'_>, asker: Request<'_>, token: &[u8], key: TokenKe
     Some(())
 }
 
-/// Ends the wait that the request may still be in.
-pub(crate) fn stop_waiting(context: &Context) {
-    if let Some(waiter) = NonNull::new(context.waiter.get()) {
-        // SAFETY: the waiter lies in the pool of the request, as the context does.
-        unsafe { flight::leave(waiter) };
-        context.waiter.set(ptr::null_mut());
-    }
+/// Ends the wait that the request may still be in. Says whether it has waited.
+pub(crate) fn stop_waiting(context: &Context) -> bool {
+    let Some(waiter) = NonNull::new(context.waiter.get()) else { return false };
+    // SAFETY: the waiter lies in the pool of the request, as the context does.
+    unsafe { flight::leave(waiter) };
+    context.waiter.set(ptr::null_mut());
+    true
 }
 
 /// Has NGINX say when the request ends, however it does.

@@ -172,6 +172,12 @@ impl<'r> Request<'r> {
     }
 }
 
+/// NGINX's monotonic clock in milliseconds, which is one for all processes.
+pub(crate) fn monotonic() -> u64 {
+    // SAFETY: NGINX has set its clock.
+    unsafe { nginx_sys::ngx_current_msec as u64 }
+}
+
 /// The wall clock as NGINX knows it: read once per turn of its event loop, without a system call.
 pub(crate) fn now() -> UnixMillis {
     let time = ngx_timeofday();

@@ -36,7 +36,7 @@ events {}
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    phantom_token_introspection_endpoint /introspect;
+    phantom_token_introspection_endpoint /introspect?$phantom_token_fingerprint;
     phantom_token_cache_max_ttl 1ms;
     add_header Cache-Status $phantom_token_cache_status always;
     add_header Error $phantom_token_error always;
@@ -69,7 +69,7 @@ http {
         }
         location /dead {
             phantom_token on;
-            phantom_token_introspection_endpoint /dead-server;
+            phantom_token_introspection_endpoint /dead-server?$phantom_token_fingerprint;
             phantom_token_cache_use_stale 10m;
             proxy_pass http://127.0.0.1:8082;
         }

@@ -19,6 +19,7 @@ use crate::key::TokenKey;
 use crate::lock::{Acquired, Lock};
 use crate::reason::Reason;
 use backoff::Backoff;
+pub use backoff::Noted;
 
 /// How long the end of a question can be learned of.
 const GRACE: u64 = 2_000;
@@ -341,28 +342,31 @@ impl Flights {
         self.lock().map_or(0, |table| table.in_flight())
     }
 
-    /// Notes how a server answered, `server` being a hash of where it is asked; see [`Flights::backs_off`].
-    pub fn note(&self, server: u64, failed: bool, now: u64) {
-        let Some(table) = self.lock() else { return };
-        if failed || table.header.backoff.knows(server) {
-            table.change();
-            table.header.backoff.note(server, failed, now);
-            table.done();
-        }
-    }
-
-    /// Whether the server is to be left alone now: it has failed many times in a row. Every so often one
-    /// question gets through, and finds out.
-    #[must_use]
-    pub fn backs_off(&self, server: u64, now: u64) -> bool {
-        let Some(table) = self.lock() else { return false };
-        if !table.header.backoff.knows(server) {
-            return false;
+    /// Notes that a server could not be asked, and why, or that it has answered. `server` is a hash of where it
+    /// is asked; see [`Flights::back_off`].
+    pub fn note(&self, server: u64, failure: Option<Reason>, now: u64) -> Noted {
+        let Some(table) = self.lock() else { return Noted::Nothing };
+        if failure.is_none() && !table.header.backoff.knows(server) {
+            return Noted::Nothing;
         }
         table.change();
-        let backs_off = table.header.backoff.check(server, now);
+        let noted = table.header.backoff.note(server, failure, now);
         table.done();
-        backs_off
+        noted
+    }
+
+    /// Why the server is to be left alone now, having failed many times in a row. Every so often one question
+    /// gets through, and finds out.
+    #[must_use]
+    pub fn back_off(&self, server: u64, now: u64) -> Option<Reason> {
+        let table = self.lock()?;
+        if !table.header.backoff.knows(server) {
+            return None;
+        }
+        table.change();
+        let reason = table.header.backoff.check(server, now);
+        table.done();
+        reason
     }
 
     fn header(&self) -> *mut Header {

@@ -79,6 +79,13 @@ pub fn identity<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     RealmKey::derive(IDENTITY_CONTEXT, &[0; 32], parts).0
 }
 
+/// A number for a server, by where it is asked.
+#[must_use]
+pub fn server_number(endpoint: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = identity([endpoint]);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// The first eight lower-case hex digits of the token's SHA-256: enough to find a token in the logs for
 /// whoever holds it, too little to be of use to anyone else.
 #[must_use]

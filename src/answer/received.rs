@@ -38,7 +38,11 @@ pub(super) enum Trouble {
     Unreachable,
     #[error("the answer is larger than \"phantom_token_max_response\"")]
     TooLarge,
-    #[error("the answer was redirected inside nginx: ignore its X-Accel-Redirect header")]
+    #[error("the answer is longer than its Content-Length says: nginx has cut it off")]
+    Overlong,
+    #[error(
+        "the introspection location sent the question elsewhere inside nginx (try_files, error_page)"
+    )]
     Redirected,
     #[error("no memory to read the answer")]
     NoMemory,
@@ -53,7 +57,7 @@ impl Trouble {
             Self::NotAsked | Self::NoMemory => Reason::Internal,
             Self::TimedOut => Reason::ServerTimeout,
             Self::Unreachable => Reason::ServerUnreachable,
-            Self::TooLarge | Self::Redirected => Reason::ServerBadAnswer,
+            Self::TooLarge | Self::Overlong | Self::Redirected => Reason::ServerBadAnswer,
             Self::Answer(error) => error.reason(),
         }
     }
@@ -87,6 +91,9 @@ pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8
             Ok(413) => Err(Trouble::NotAsked),
             _ => Err(Trouble::Unreachable),
         };
+    }
+    if is_overlong(upstream) {
+        return Err(Trouble::Overlong);
     }
     if sent != 200 && sent != 0 && sent != 400 {
         // The status decides alone.
@@ -152,6 +159,14 @@ fn completeness(
         return Completeness::Complete;
     }
     Completeness::Cut
+}
+
+/// Whether more arrived than the answer's Content-Length announces: what NGINX took for the whole is a part.
+fn is_overlong(upstream: &ngx_http_upstream_t) -> bool {
+    let announced = upstream.headers_in.content_length_n;
+    // SAFETY: an upstream that was connected to has a state per attempt.
+    let state = unsafe { upstream.state.as_ref() };
+    announced >= 0 && state.is_some_and(|state| state.response_length > announced)
 }
 
 /// Whether a body that broke off did so because the time of the location was up: NGINX closes the

@@ -43,6 +43,7 @@ impl LocationConf {
             return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
         }
 
+        self.check_limit(cf)?;
         self.mode = self.find_mode()?;
         self.accepted = match self.mode {
             _ if self.accept.len != 0 => self.accept,
@@ -80,6 +81,25 @@ impl LocationConf {
             }),
             (Some(_), _) => Ok(Mode::Exchange),
         }
+    }
+
+    /// The bound on questions in flight must be one that the zone can keep.
+    fn check_limit(&self, cf: &ngx_conf_t) -> Result<(), Fault> {
+        let limit = usize::try_from(self.max_introspections).unwrap_or(0);
+        // SAFETY: a zone lives in the cycle's pool.
+        let Some(zone) = (unsafe { self.zone.as_ref() }) else { return Ok(()) };
+        if limit == 0 || limit > zone.max_flights() {
+            let text = format!(
+                "\"phantom_token_max_introspections\" is from 1 to {} with the zone \"{}\": a larger zone \
+                 can keep more, up to 1024",
+                zone.max_flights(),
+                Shown(zone.name())
+            );
+            return Err(Fault { text, at: self.limited_at });
+        }
+        let largest = &main_conf(cf).max_introspections;
+        largest.set(largest.get().max(limit));
+        Ok(())
     }
 
     fn time_rules(&self) -> Freshness {

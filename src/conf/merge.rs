@@ -6,7 +6,7 @@ use nginx_sys::{ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use super::choice::{binding, control, envelope, forward, preflight};
 use super::conclude::Fault;
-use super::{LocationConf, MainConf, UNSET};
+use super::{LocationConf, MainConf, UNSET, UNSET_NUMBER};
 use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
 use crate::guard::guard;
@@ -122,6 +122,10 @@ impl LocationConf {
         }
         number(&mut self.refresh, outer.refresh, ngx_msec_t::MAX, 0);
         number(&mut self.use_stale, outer.use_stale, ngx_msec_t::MAX, 0);
+        if self.max_introspections == UNSET_NUMBER {
+            self.limited_at = outer.limited_at;
+        }
+        number(&mut self.max_introspections, outer.max_introspections, UNSET_NUMBER, 64);
         number(&mut self.lock_timeout, outer.lock_timeout, ngx_msec_t::MAX, 5 * 1000);
     }
 }

@@ -4,10 +4,10 @@ use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
 use nginx_sys::{
-    ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_set_str_slot,
-    ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
-    ngx_http_complex_value_t, ngx_http_get_variable_index, ngx_http_set_complex_value_slot,
-    ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t,
+    ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name, ngx_conf_set_num_slot,
+    ngx_conf_set_str_slot, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_get_variable_index,
+    ngx_http_set_complex_value_slot, ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::{answer, form};
 use thiserror::Error;
@@ -16,7 +16,8 @@ use crate::cache_zone;
 use crate::code::{OK, conf_error, conf_ok};
 use crate::conf::choice::forward;
 use crate::conf::{
-    Carrier, Exchange, LocationConf, MainConf, Parameter, Position, TokenSource, UNSET, main_conf,
+    Carrier, Exchange, LocationConf, MainConf, Parameter, Position, TokenSource, UNSET,
+    UNSET_NUMBER, main_conf,
 };
 use crate::guard::guard;
 use crate::headers;
@@ -583,6 +584,25 @@ pub(super) unsafe extern "C" fn set_time_or_off(
         }
         Ok(())
     })
+}
+
+/// `phantom_token_max_introspections n`
+pub(super) unsafe extern "C" fn set_limit(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    let noted = set(cf, conf, |cf, _pool, _args, conf| {
+        if conf.max_introspections == UNSET_NUMBER {
+            conf.limited_at = Position::of(cf);
+        }
+        Ok(())
+    });
+    if !noted.is_null() {
+        return noted;
+    }
+    // SAFETY: NGINX's own setter, called as NGINX would.
+    unsafe { ngx_conf_set_num_slot(cf, command, conf) }
 }
 
 /// `phantom_token_cache name | off`

@@ -245,11 +245,12 @@ fn what_is_no_table_is_refused() {
 fn servers_that_fail() {
     let mut memory = Memory::new(4);
     let flights = memory.create();
-    assert!(!flights.backs_off(1, 100));
+    assert_eq!(flights.back_off(1, 100), None);
     for _ in 0..10 {
-        flights.note(1, true, 100);
+        flights.note(1, Some(Reason::ServerUnreachable), 100);
     }
-    assert!(flights.backs_off(1, 100) && !flights.backs_off(2, 100));
-    flights.note(1, false, 100);
-    assert!(!flights.backs_off(1, 100));
+    assert_eq!(flights.back_off(1, 100), Some(Reason::ServerUnreachable));
+    assert_eq!(flights.back_off(2, 100), None);
+    assert_eq!(flights.note(1, None, 100), Noted::Ended);
+    assert_eq!(flights.back_off(1, 100), None);
 }
