@@ -200,9 +200,13 @@ fn forgive(question: Request<'_>) {
     // SAFETY: the subrequest and its connection are live.
     unsafe {
         #[cfg(ngx_feature = "http_v2")]
-        if (*question.as_ptr()).stream.as_ref().is_some_and(|stream| stream.out_closed() != 0) {
-            // The client has reset the stream: broken indeed.
-            return;
+        if let Some(stream) = (*question.as_ptr()).stream.as_ref() {
+            let connection = question.connection();
+            let ended = (*(*connection).read).eof() != 0 || (*(*connection).write).eof() != 0;
+            if ended || stream.out_closed() != 0 {
+                // The client has reset the stream, or gone with its connection: broken indeed.
+                return;
+            }
         }
         (*question.as_ptr()).set_buffered(0);
         (*question.connection()).set_error(0);
