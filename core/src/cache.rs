@@ -1,15 +1,18 @@
 //! What the authorization server said, kept in memory that all worker processes share.
 //!
-//! A cache is one region of bytes: an exact LRU over entries of any size up to the region's, without
-//! pointers, so that every process may see it at another address. The region is divided into shards,
+//! A cache is one region of bytes, with entries of any size up to the region's and without pointers, so
+//! that every process may see it at another address. The region is divided into shards,
 //! each with its own lock, by bits of the key. A process that is killed at whatever instruction costs at
 //! most the entries of the shard that it was in.
 //!
 //! Memory: an entry whose JWT has 1,200 bytes takes 1,408 bytes, index and all that is fixed included at
 //! most 1,450 of a region of 256 KiB or more.
 
+mod body;
 mod check;
 mod lock;
+mod order;
+mod prefetch;
 mod region;
 mod shard;
 mod unit;
@@ -191,8 +194,8 @@ impl Cache {
             .unwrap_or(LookUp::Miss)
     }
 
-    /// Stores what the authorization server said, in place of what was known of the token. The least
-    /// recently used entries of the same kind go where there is no room. An answer to an earlier question
+    /// Stores what the authorization server said, in place of what was known of the token. Entries
+    /// of the same kind that nobody asked for lately go where there is no room. An answer to an earlier question
     /// than the one that is known by now is not stored: the server may have revoked the token in between.
     ///
     /// The JWT counts for active records alone. One whose `exp` has passed is stored as expired.
@@ -253,6 +256,8 @@ impl Cache {
     #[inline]
     fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
         let [a, b, c, d, ..] = *key.bytes();
-        self.region.lock(u32::from_le_bytes([a, b, c, d]) as usize).map(Shard::new)
+        let number = u32::from_le_bytes([a, b, c, d]) as usize;
+        self.region.expect_bucket(number, key.bytes());
+        self.region.lock(number).map(Shard::new)
     }
 }
