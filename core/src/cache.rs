@@ -10,6 +10,7 @@
 
 mod body;
 mod check;
+mod copy;
 mod lock;
 mod order;
 mod prefetch;
@@ -69,6 +70,11 @@ pub enum OpenError {
     #[error("cannot make a lock between processes in the cache zone (system error {0})")]
     Lock(i32),
 }
+
+/// Two caches were made with different secrets: the keys of one mean nothing in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caches were made with different secrets: make the new one with the secret of the old")]
+pub struct OtherSecret;
 
 /// The answer of [`Cache::look_up`]. Has no `Debug`: it carries a JWT.
 pub enum LookUp<'b> {
@@ -217,6 +223,19 @@ impl Cache {
             .unwrap_or(false)
     }
 
+    /// Takes over what another cache holds, as much as fits by this one's budgets: first what was asked for
+    /// lately, the newest first. What is known here stays. Says how many entries were copied.
+    ///
+    /// The other cache may be in use meanwhile, by any process, and so may this one: one shard of either
+    /// is locked at a time, and never for long. What is stored in the other one later is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherSecret`] unless this cache was made with the other's [`Cache::secret`].
+    pub fn copy_from(&self, old: &Self) -> Result<u64, OtherSecret> {
+        copy::copy(self, old)
+    }
+
     /// Figures for a status page.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -255,9 +274,14 @@ impl Cache {
 
     #[inline]
     fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
-        let [a, b, c, d, ..] = *key.bytes();
+        self.shard_of(key.bytes())
+    }
+
+    #[inline]
+    fn shard_of(&self, key: &[u8; 32]) -> Option<Shard<'_>> {
+        let [a, b, c, d, ..] = *key;
         let number = u32::from_le_bytes([a, b, c, d]) as usize;
-        self.region.expect_bucket(number, key.bytes());
+        self.region.expect_bucket(number, key);
         self.region.lock(number).map(Shard::new)
     }
 }

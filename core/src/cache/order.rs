@@ -47,6 +47,23 @@ impl Shard<'_> {
         Ok(())
     }
 
+    /// Puts an entry at the oldest end of its list, which counts `units` more.
+    pub(super) fn link_oldest(&mut self, id: u32, state: State, units: u32) -> Result<(), Fault> {
+        let list = self.list(state);
+        list.entries = list.entries.checked_add(1).ok_or(Fault)?;
+        list.units = list.units.checked_add(units).ok_or(Fault)?;
+        let newer = std::mem::replace(&mut list.oldest, id);
+        if newer == NONE {
+            list.newest = id;
+        } else {
+            self.head_mut(newer)?.older = id;
+        }
+        let head = self.head_mut(id)?;
+        head.newer = newer;
+        head.older = NONE;
+        Ok(())
+    }
+
     /// Takes an entry out of its list, which counts `units` less.
     pub(super) fn unlink(&mut self, id: u32, state: State, units: u32) -> Result<(), Fault> {
         let head = self.head(id)?;
@@ -76,10 +93,7 @@ impl Shard<'_> {
         units: u32,
         now: UnixMillis,
     ) -> Result<(), Fault> {
-        let limit = match state {
-            State::Active => self.active_limit(),
-            State::Inactive | State::Expired => self.small_limit(),
-        };
+        let limit = self.limit(state);
         while self.list(state).units.saturating_add(units) > limit {
             self.evict(state, now)?;
         }
@@ -90,7 +104,15 @@ impl Shard<'_> {
         Ok(())
     }
 
-    fn unused(&self) -> Result<u32, Fault> {
+    /// The units that a list may have.
+    pub(super) fn limit(&self, state: State) -> u32 {
+        match state {
+            State::Active => self.active_limit(),
+            State::Inactive | State::Expired => self.small_limit(),
+        }
+    }
+
+    pub(super) fn unused(&self) -> Result<u32, Fault> {
         let state = &self.locked.state;
         let used = state.active.units.checked_add(state.small.units).ok_or(Fault)?;
         self.total().checked_sub(used).ok_or(Fault)

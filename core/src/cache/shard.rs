@@ -127,9 +127,7 @@ impl<'a> Shard<'a> {
         // Whoever asked the server again wanted the entry that was there.
         self.head_mut(id)?.used = u32::from(known.is_some());
         self.link_newest(id, record.state, need)?;
-        let bucket = self.bucket(key)?;
-        let first = std::mem::replace(bucket, id);
-        self.head_mut(id)?.hash_next = first;
+        self.hash(key, id)?;
         Ok(Stored::Stored)
     }
 
@@ -221,7 +219,7 @@ impl<'a> Shard<'a> {
     }
 
     #[inline]
-    fn find(&self, key: &[u8; 32]) -> Result<Option<u32>, Fault> {
+    pub(super) fn find(&self, key: &[u8; 32]) -> Result<Option<u32>, Fault> {
         let mut id = *self.locked.buckets.get(self.bucket_number(key)).ok_or(Fault)?;
         self.expect_entry(id);
         for _ in 0..LONGEST_CHAIN {
@@ -235,6 +233,13 @@ impl<'a> Shard<'a> {
             id = head.hash_next;
         }
         Err(Fault)
+    }
+
+    /// Puts an entry into its hash chain.
+    pub(super) fn hash(&mut self, key: &[u8; 32], id: u32) -> Result<(), Fault> {
+        let first = std::mem::replace(self.bucket(key)?, id);
+        self.head_mut(id)?.hash_next = first;
+        Ok(())
     }
 
     /// Takes an entry out of its hash chain.

@@ -5,4 +5,5 @@ mod behaviour;
 mod damage;
 mod model;
 mod processes;
+mod resize;
 mod support;
