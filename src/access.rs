@@ -14,7 +14,7 @@ use phantom_token_core::reason::Reason;
 use core::ptr::NonNull;
 
 use crate::code::{AGAIN, DECLINED, OK};
-use crate::conf::choice::preflight;
+use crate::conf::choice::{forward, preflight};
 use crate::conf::{LocationConf, TokenSource};
 use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
 use crate::flight;
@@ -65,7 +65,10 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
                 context.took.set(Some(elapsed(context)));
                 conclude(request, context, Outcome::refused(Reason::Overload))
             }
-            Stage::Waiting => AGAIN,
+            Stage::Waiting => {
+                question::nudge(context);
+                AGAIN
+            }
             Stage::Answered => {
                 context.took.set(Some(elapsed(context)));
                 let outcome = context.outcome().unwrap_or(Outcome::refused(Reason::Internal));
@@ -84,10 +87,14 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
 
     if location.question_uri().is_null() {
         // An internal or named location that inherited `on` without one: the verdict of the location
-        // before counts, or none.
-        let known = context
-            .outcome()
-            .filter(|known| !was_refused && matches!(known, Outcome::Active { .. }));
+        // before counts, or none; and none where a JWT is to go upstream and that verdict has none.
+        let known = context.outcome().filter(|known| match known {
+            Outcome::Active { record, .. } => {
+                !was_refused
+                    && (location.forward == forward::CLAIMS || record.document.is_access_token())
+            }
+            Outcome::Refused { .. } => false,
+        });
         return apply(request, context, known.unwrap_or(outcome(Reason::Internal)));
     }
     let token = match presented(request, context, location) {

@@ -5,7 +5,8 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_array_t, ngx_http_handler_pt, ngx_msec_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t,
+    ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_add,
+    ngx_str_t, ngx_table_elt_t,
 };
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
@@ -165,6 +166,8 @@ pub(crate) struct Context {
     outcome: Cell<Option<Outcome>>,
     /// A verdict past its time, to be applied if the question finds no server.
     pub(crate) stale: Cell<Option<Outcome>>,
+    /// Claims whose fault was logged, by a few bits of their variables.
+    pub(crate) faulty_claims: Cell<u64>,
     /// The claims of the outcome, once somebody has asked for one; null: not read yet.
     pub(crate) claims: Cell<*mut ngx_array_t>,
     /// What was set upstream by the location that applied the verdict last.
@@ -181,6 +184,8 @@ pub(crate) struct Context {
     pub(crate) asking: Cell<bool>,
     /// The question that this request asks, null if none. Lives in this request's pool.
     pub(crate) flight: Cell<*mut Flight>,
+    /// The subrequest that asks, as long as `asking`.
+    pub(crate) question: Cell<*mut ngx_http_request_t>,
     /// What answers in the introspection location: `proxy_pass`, as a rule.
     pub(crate) content_handler: Cell<ngx_http_handler_pt>,
     /// Why there is no verdict was logged when the answer arrived.
@@ -212,6 +217,7 @@ impl Context {
                 key: Cell::new(None),
                 outcome: Cell::new(None),
                 stale: Cell::new(None),
+                faulty_claims: Cell::new(0),
                 claims: Cell::new(ptr::null_mut()),
                 forwarded: Cell::new(Forwarded::NONE),
                 challenge: Cell::new(ptr::null_mut()),
@@ -220,6 +226,7 @@ impl Context {
                 took: Cell::new(None),
                 asking: Cell::new(false),
                 flight: Cell::new(ptr::null_mut()),
+                question: Cell::new(ptr::null_mut()),
                 content_handler: Cell::new(None),
                 trouble_logged: Cell::new(false),
                 watched: Cell::new(false),
@@ -240,6 +247,7 @@ impl Context {
     pub(crate) fn set_outcome(&self, outcome: Option<Outcome>) {
         self.outcome.set(outcome);
         self.claims.set(ptr::null_mut());
+        self.faulty_claims.set(0);
     }
 
     /// Whether the request stands, by its verdict, as `location` wants it.

@@ -18,7 +18,7 @@ use crate::guard::guard;
 use crate::request::{self, Request};
 use background::Background;
 
-pub(crate) use subrequest::watch_content;
+pub(crate) use subrequest::{nudge, watch_content};
 
 /// Asks the authorization server about the token, or waits for the answer if that is being asked
 /// already. `Err`: nothing was asked, and the request is refused.
@@ -48,8 +48,6 @@ pub(crate) fn ask_or_wait(
         subrequest::compose(request, request.pool(), token)
             .and_then(|composed| subrequest::send(request, context, composed))
             .ok_or(Reason::Internal)?;
-        context.asking.set(true);
-        context.content_handler.set(None);
         // After the subrequest is made: whoever finds the flight may rely on its answer.
         let flight = flight::start(request.pool(), key);
         context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
@@ -88,7 +86,6 @@ fn ask_alone(client: Request<'_>, asker: Request<'_>, token: &[u8], key: TokenKe
     context.asked.set(request::now());
     let composed = subrequest::compose(client, pool, token)?;
     subrequest::send(asker, context, composed)?;
-    context.asking.set(true);
     let flight = flight::start(pool, key);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     Some(())

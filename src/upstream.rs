@@ -6,6 +6,7 @@ use nginx_sys::{ngx_list_part_t, ngx_str_t, ngx_table_elt_t};
 use phantom_token_core::credentials::{self, Credentials};
 use phantom_token_core::record::Document;
 
+use crate::conf::choice::forward;
 use crate::conf::{Carrier, LocationConf};
 use crate::context::{Carried, Context, Forwarded};
 use crate::headers;
@@ -23,7 +24,7 @@ pub(crate) fn forward(
 ) -> Option<()> {
     take_back(request, context.forwarded.get(), location)?;
     remove_carrier(request, location)?;
-    if document.is_access_token() {
+    if document.is_access_token() && location.forward == forward::JWT {
         put_jwt(request, location, carried)?;
     } else {
         // SAFETY: the name is the cycle's.

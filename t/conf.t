@@ -14,6 +14,7 @@ use Test::Nginx;
 use Test::PhantomToken;
 
 my $on = 'phantom_token on; phantom_token_introspection_endpoint /introspect;';
+my $exchange = 'phantom_token on; phantom_token_exchange /introspect;';
 
 # What stands in a location, and what is said of it.
 my @location = (
@@ -40,6 +41,50 @@ my @location = (
     ['phantom_token_introspection_parameter resource;', qr/invalid number of arguments/],
     ['phantom_token_introspection_parameter token x;', qr/"token"/],
     ['phantom_token_introspection_parameter "" x;', qr/phantom_token_introspection_parameter.*empty/],
+    ['phantom_token_introspection_parameter grant_type x;', qr/"grant_type"/],
+    ['phantom_token_introspection_parameter subject_token x;', qr/"subject_token"/],
+    ["$exchange phantom_token_introspection_parameter subject_token x;", qr/"subject_token"/],
+
+    ['phantom_token_exchange;', qr/invalid number of arguments/],
+    ['phantom_token_exchange /token audience=a resource=b scope=c actor=d;', qr/invalid number of arguments/],
+    ['phantom_token_exchange "";', qr/phantom_token_exchange/],
+    ['phantom_token_exchange https://as.example/token;', qr/phantom_token_exchange.*location/],
+    ['phantom_token_exchange ?audience=x;', qr/phantom_token_exchange.*location/],
+    ['phantom_token_exchange @named;', qr/phantom_token_exchange.*named/],
+    ['phantom_token_exchange audience=a;', qr/phantom_token_exchange/],
+    ['phantom_token_exchange /token audience;', qr/phantom_token_exchange.*"audience"/],
+    ['phantom_token_exchange /token audience=;', qr/phantom_token_exchange.*"audience="/],
+    ['phantom_token_exchange /token "resource=";', qr/phantom_token_exchange.*"resource="/],
+    ['phantom_token_exchange /token =x;', qr/phantom_token_exchange.*"=x"/],
+    ['phantom_token_exchange /token Audience=a;', qr/phantom_token_exchange.*"Audience=a"/],
+    ['phantom_token_exchange /token actor_token=a;', qr/phantom_token_exchange.*"actor_token=a"/],
+    ['phantom_token_exchange /token audience=a audience=b;', qr/phantom_token_exchange.*"audience=b".*once/],
+    ['phantom_token_exchange /token scope=a resource=b scope=a;', qr/phantom_token_exchange.*"scope=a".*once/],
+    ['phantom_token_introspection_endpoint /a; phantom_token_exchange /b;',
+        qr/"phantom_token_exchange".*"phantom_token_introspection_endpoint" on the same level/],
+    ['phantom_token_exchange /b; phantom_token_introspection_endpoint /a;',
+        qr/"phantom_token_introspection_endpoint".*"phantom_token_exchange" on the same level/],
+
+    ['phantom_token_forward;', qr/invalid number of arguments/],
+    ['phantom_token_forward opaque;', qr/"phantom_token_forward".*opaque/],
+    ['phantom_token_forward jwt claims;', qr/invalid number of arguments/],
+    ["$exchange phantom_token_forward claims;", qr/"phantom_token_forward claims".*"phantom_token_exchange"/],
+    ['phantom_token_envelope;', qr/invalid number of arguments/],
+    ['phantom_token_envelope off;', qr/"off"/],
+    ['phantom_token_preflight;', qr/invalid number of arguments/],
+    ['phantom_token_preflight off;', qr/"off"/],
+    ['phantom_token_preflight on;', qr/"on"/],
+    ['phantom_token_envelope_header;', qr/invalid number of arguments/],
+    ['phantom_token_envelope_header "";', qr/phantom_token_envelope_header/],
+    ['phantom_token_envelope_header "a b";', qr/phantom_token_envelope_header.*a b/],
+    ['phantom_token_envelope_header Authorization;', qr/phantom_token_envelope_header.*Authorization/],
+    ['phantom_token_envelope_header authorization;', qr/phantom_token_envelope_header.*authorization/],
+    ['phantom_token_envelope_header Host;', qr/phantom_token_envelope_header.*Host/],
+    ['phantom_token_envelope_header X_Forwarded_For;', qr/phantom_token_envelope_header.*X_Forwarded_For/],
+    ["$on phantom_token_header X-Token; phantom_token_envelope_header X-Token;",
+        qr/"phantom_token_envelope_header" and "phantom_token_header" are both "X-Token"/],
+    ["$on phantom_token_header X-Token; phantom_token_envelope_header x_token;",
+        qr/"phantom_token_envelope_header" and "phantom_token_header" are both/],
 
     ['phantom_token_client_credential gateway;', qr/invalid number of arguments/],
     ['phantom_token_client_credential "" hidden-secret;', qr/phantom_token_client_credential.*empty/],
@@ -94,7 +139,9 @@ my @duplicates = (
     'phantom_token_accept a/b', 'phantom_token_jwt_member a', 'phantom_token_header X-A', 'phantom_token_realm a',
     'phantom_token_binding off', 'phantom_token_max_response 1k', 'phantom_token_cache off',
     'phantom_token_cache_key a', 'phantom_token_cache_max_ttl 1m', 'phantom_token_cache_default_ttl 1m',
-    'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey',
+    'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey', 'phantom_token_exchange /a',
+    'phantom_token_forward jwt', 'phantom_token_envelope verified', 'phantom_token_envelope_header X-A',
+    'phantom_token_preflight pass',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -103,6 +150,8 @@ my @unknown = (
     'phantom_token_introspection_endpoint /a$no_such_variable;',
     'phantom_token_introspection_parameter a $no_such_variable;',
     'phantom_token_cache_key $no_such_variable;',
+    'phantom_token_exchange /a$no_such_variable;',
+    'phantom_token_exchange /a scope=$no_such_variable;',
 );
 
 # What stands in http.
@@ -137,10 +186,18 @@ my @accepted = (
     "$on if (\$host = nowhere) { return 204; }",
     "$on limit_except GET { deny all; }",
     "$on phantom_token_cache_control ignore; phantom_token_binding optional;",
+    $exchange,
+    'phantom_token on; phantom_token_exchange token audience=$host "scope=a b" resource=https://api.example/;',
+    "$exchange phantom_token_introspection_parameter requested_token_type x; phantom_token_forward jwt;",
+    "$exchange phantom_token_introspection_parameter audience x; phantom_token_accept a/b;",
+    "$on phantom_token_forward claims; phantom_token_envelope unverified; phantom_token_envelope_header X-Envelope;",
+    "$on phantom_token_envelope_header X_Envelope; phantom_token_header X-Token; phantom_token_preflight check;",
+    "$on phantom_token_forward claims; add_header Subject \$phantom_token_claim_sub;",
+    'phantom_token_envelope_header X-Token; phantom_token_header X-Token;',
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 9);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 16);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
@@ -216,6 +273,30 @@ is($t->conf_fails(conf('phantom_token on;', 'phantom_token_introspection_endpoin
 $text = "phantom_token on; phantom_token_introspection_endpoint /introspect; } location \@named {";
 is($t->conf_fails(conf('', $text)), undef, 'a named location without on');
 is($t->conf_fails(conf('phantom_token on;', $text)), undef, 'a named location that inherits on is excepted');
+
+# A level's own question takes the inherited one's place. What contradicts is found at the level that has both.
+
+my $inherited_exchange = 'phantom_token_exchange /introspect;';
+is($t->conf_fails(conf($inherited_exchange, 'phantom_token on;')), undef, 'an inherited exchange suffices');
+is($t->conf_fails(conf($inherited_exchange, "$on phantom_token_forward claims;")), undef,
+    'an endpoint instead of the inherited exchange');
+is($t->conf_fails(conf('phantom_token_introspection_endpoint /introspect;', $exchange)), undef,
+    'an exchange instead of the inherited endpoint');
+is($t->conf_fails(conf('phantom_token_forward claims;', "$exchange phantom_token_forward jwt;")), undef,
+    'an exchange instead of the inherited claims');
+
+for my $case (
+    ['phantom_token_forward claims;', $exchange, 'claims, then an exchange'],
+    [$inherited_exchange, 'phantom_token on; phantom_token_forward claims;', 'an exchange, then claims'],
+) {
+    my ($http, $location, $name) = @$case;
+    like($t->conf_fails(conf($http, $location)) // 'accepted',
+        qr/"phantom_token_forward claims" cannot be used with "phantom_token_exchange".*conf_test\.conf:\d+$/, $name);
+}
+
+like($t->conf_fails(conf('phantom_token_header X-A;', "$on phantom_token_envelope_header X-A;")) // 'accepted',
+    qr/"phantom_token_envelope_header" and "phantom_token_header" are both "X-A".*conf_test\.conf:\d+$/,
+    'one header for two, on two levels');
 
 # Written for the C module.
 

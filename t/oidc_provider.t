@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # With a real OpenID provider, node-oidc-provider: its opaque tokens go in, JWTs that its published keys verify
-# come out, and what it revokes, lets expire or refuses does not pass.
+# come out, and what it revokes, lets expire or refuses does not pass. Claims alone, by its JSON and by its signed
+# introspection responses, do as well.
 
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ if (my $missing = OpenIDProvider::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(50);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(70);
 
 # The API first: a process that is forked later would keep the provider's standard input open.
 my $api = api($t);
@@ -62,6 +63,25 @@ http {
         location /not_allowed {
             phantom_token_client_credential %%APP%% file=app.secret;
             proxy_pass http://127.0.0.1:8082;
+        }
+
+        location /claims {
+            phantom_token_forward claims;
+            proxy_set_header X-Client $phantom_token_claim_client_id;
+            proxy_set_header X-Scope $phantom_token_claim_scope;
+            proxy_set_header X-Audience $phantom_token_claim_aud;
+            proxy_pass http://127.0.0.1:8082;
+
+            location /claims/signed {
+                phantom_token_accept application/token-introspection+jwt;
+                phantom_token_envelope unverified;
+                phantom_token_envelope_header X-Envelope;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /claims/verified {
+                phantom_token_accept application/token-introspection+jwt;
+                proxy_pass http://127.0.0.1:8082;
+            }
         }
 
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081/token/introspection; }
@@ -131,6 +151,41 @@ my $other_jwt = upstream_jwt($response);
 ok($other_jwt ne $jwt, 'another token: another JWT');
 ok($provider->verified_claims($other_jwt, $resource), 'another token: its JWT verifies');
 
+# Claims alone: by JSON, and by an envelope, which is meant for the gateway and goes upstream in a header of its own.
+
+my $signed = 'application/token-introspection+jwt';
+
+for my $case (['/claims', 'application/json'], ['/claims/signed', $signed]) {
+    my ($uri, $type) = @$case;
+    $token = $provider->token($resource);
+    $provider->introspections();
+
+    for my $state (qw(MISS HIT)) {
+        $response = call($uri, $token, headers => ['X-Client' => 'forged', 'X-Envelope' => 'forged']);
+        is(outcome($response), "200 $state", "$uri, $state");
+        my $request = $api->last_request();
+        is(join(' ', map { $api->header($request, $_) // '-' } qw(X-Client X-Scope X-Audience Authorization)),
+            "$app->{id} read write $resource -", "$uri, $state: claims, and no Authorization");
+
+        my $envelope = $api->header($request, 'X-Envelope');
+        $t->secrets($envelope) if $envelope;
+        my $verified = $envelope && $provider->verified_claims($envelope, $gateway->{id}, 'token-introspection+jwt');
+        is($verified && $verified->{token_introspection}{client_id}, $type eq $signed ? $app->{id} : undef,
+            "$uri, $state: the envelope upstream");
+    }
+
+    @introspections = $provider->introspections();
+    is(join(' ', map { "$_->{accept} $_->{type}" } @introspections), "$type $type", "$uri: asked for once");
+    is(outcome(call($uri, token())), '401 MISS inactive', "$uri: unknown token");
+    is(($provider->introspections())[0]{type}, $type, "$uri: the same kind of answer");
+}
+
+$token = $provider->token($resource);
+my $upstream = $api->count();
+is(outcome(call('/claims/verified', $token)), '502 MISS server_bad_answer', 'an envelope that nobody verifies');
+is($api->count(), $upstream, 'which does not go upstream');
+$provider->introspections();
+
 # What the provider never issued.
 
 $response = call('/', token());
@@ -185,7 +240,7 @@ is(outcome($response), '401 BYPASS inactive', 'expired: the provider says so too
 
 # Wrong client credentials.
 
-my $upstream = $api->count();
+$upstream = $api->count();
 
 for my $case (qw(wrong_secret unknown_client)) {
     $token = $provider->token($resource);

@@ -15,8 +15,55 @@ use Test::PhantomToken;
 
 my $t = Test::Nginx->new()->has(qw(http proxy));
 
+# One endpoint, and what shapes a verdict.
+my @own = (
+    '',
+    'phantom_token_accept application/json;',
+    'phantom_token_jwt_member access_token;',
+    'phantom_token_jwt_member access_token jwt;',
+    'phantom_token_jwt_member jwt access_token;',
+    'phantom_token_introspection_parameter a b;',
+    'phantom_token_introspection_parameter a c;',
+    'phantom_token_introspection_parameter audience a;',
+    'phantom_token_client_credential a secret-a;',
+    'phantom_token_cache_key a;',
+    'phantom_token_forward claims;',
+    'phantom_token_forward claims; phantom_token_accept application/jwt;',
+    'phantom_token_forward claims; phantom_token_envelope unverified;',
+    'phantom_token_forward claims; phantom_token_jwt_member access_token;',
+    'phantom_token_forward claims; phantom_token_introspection_parameter a b;',
+    'phantom_token_exchange /introspect;',
+    'phantom_token_exchange /introspect; phantom_token_accept application/jwt;',
+    'phantom_token_exchange /introspect; phantom_token_client_credential a secret-a;',
+    'phantom_token_exchange /introspect; phantom_token_introspection_parameter audience a;',
+    'phantom_token_exchange /introspect audience=a;',
+    'phantom_token_exchange /introspect audience=b;',
+    'phantom_token_exchange /introspect resource=a;',
+    'phantom_token_exchange /introspect scope=a;',
+    'phantom_token_exchange /introspect audience=a resource=b;',
+    'phantom_token_exchange /introspect audience=b resource=a;',
+    'phantom_token_exchange /introspect audience=ab;',
+    'phantom_token_exchange /introspect audience=$arg_none;',
+);
+
+# What is a rule of the location alone.
+my @shared = (
+    'phantom_token_header X-Token;', 'phantom_token_envelope_header X-Envelope;', 'phantom_token_envelope unverified;',
+    'phantom_token_binding off;', 'phantom_token_realm x;', 'phantom_token_scope x;', 'phantom_token_preflight pass;',
+    'phantom_token_max_response 32k;', 'phantom_token_cache_max_ttl 1m;', 'phantom_token_cache_default_ttl 1m;',
+    'phantom_token_cache_negative_ttl 1m;', 'phantom_token_cache_control obey;', 'phantom_token_lock_timeout 1s;',
+);
+
+sub locations {
+    my ($name, @rules) = @_;
+    my @locations = map { "location = /$name/$_ { $rules[$_] proxy_pass http://127.0.0.1:8082; }" } 0 .. $#rules;
+    return join "\n        ", @locations;
+}
+
+my %locations = (OWN => locations('own', @own), SHARED => locations('shared', @shared));
+
 $t->write_file('secret', "one\n");
-$t->write_file_expand('nginx.conf', <<'CONF');
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%(OWN|SHARED)%%/$locations{$1}/gr);
 %%TEST_GLOBALS%%
 daemon off;
 events {}
@@ -78,6 +125,16 @@ http {
         location / { proxy_pass http://127.0.0.1:8082; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8083; }
     }
+
+    server {
+        listen 127.0.0.1:8085;
+
+        proxy_set_header X-Subject $phantom_token_claim_sub;
+
+        %%OWN%%
+        %%SHARED%%
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
 }
 CONF
 
@@ -91,7 +148,7 @@ my @others = qw(
     /parameters_split_one /parameters_split_two /key
 );
 
-$t->plan(22 + 4 * @others);
+$t->plan(24 + 4 * @others + 4 * @own + 2 * @shared);
 $t->run();
 
 # Two server blocks, one endpoint URI, two authorization servers.
@@ -151,3 +208,31 @@ for my $uri (@others) {
 }
 
 is(call('/', $token)->header('Cache-Status'), 'HIT', 'and the first is still there');
+
+# Locations of one endpoint. Each answer names another subject, so that whoever gets one that is not its own shows it.
+
+$token = token();
+my @answers = map {
+    my $jwt = jwt(claims => { sub => "subject $_" });
+    $as1->json_answer({
+        active => JSON::PP::true, exp => time + 300, sub => "subject $_", jwt => $jwt, access_token => $jwt,
+    });
+} 0 .. $#own;
+$as1->script($token, @answers);
+
+for my $status (qw(MISS HIT)) {
+    for my $i (0 .. $#own) {
+        my $name = "$status, " . ($own[$i] || 'nothing');
+        is(call("/own/$i", $token, port => 8085)->header('Cache-Status'), $status, $name);
+        is(scalar $api->header($api->last_request(), 'X-Subject'), "subject $i", "$name: its own verdict");
+    }
+}
+
+is($as1->questions($token), scalar @own, 'each has asked once');
+
+for my $i (0 .. $#shared) {
+    is(call("/shared/$i", $token, port => 8085)->header('Cache-Status'), 'HIT', "$shared[$i] shapes no verdict");
+    is(scalar $api->header($api->last_request(), 'X-Subject'), 'subject 0', "$shared[$i]: that of the same question");
+}
+
+is($as1->questions($token), scalar @own, 'and nobody has asked again');

@@ -13,7 +13,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(28);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(30);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -24,6 +24,7 @@ http {
 
     phantom_token_introspection_endpoint /introspect;
     phantom_token_cache_refresh 2s;
+    limit_req_zone $binary_remote_addr zone=delaying:1m rate=2r/s;
     add_header Cache-Status $phantom_token_cache_status always;
     log_format all '$uri $status';
     access_log clients.log all;
@@ -40,6 +41,16 @@ http {
             proxy_pass http://127.0.0.1:8082;
         }
 
+        location /delayed {
+            phantom_token on;
+            phantom_token_introspection_endpoint /delaying;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /delaying {
+            internal;
+            limit_req zone=delaying burst=5;
+            proxy_pass http://127.0.0.1:8081;
+        }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
         location /introspect/ {
             internal;
@@ -132,6 +143,14 @@ is_deeply([map { $as->header($background, $_) } qw(X-Address X-Request Host)],
     [map { $as->header($foreground, $_) } qw(X-Address X-Request Host)], 'the same variables');
 like($as->header($background, 'X-Address'), qr/^127\.0\.0\.1:\d+$/, 'the address is the client\'s');
 
+# The question may be delayed.
+
+my ($one, $two) = map { my $token = token(); $as->script($token, $as->jwt_answer($first)); $token } 1 .. 2;
+call('/delayed', $_) for $one, $two;
+$response = call_until(sub { call('/delayed', $two); $as->questions($one) == 2 && $as->questions($two) == 2 }, '/delayed', $one);
+is($response->status(), 200, 'limit_req delays questions');
+is_deeply([map { $as->questions($_) } $one, $two], [2, 2], 'and each is asked');
+
 # The client may be gone before the answer.
 
 my $gone = token();
@@ -155,7 +174,7 @@ $t->stop();
 
 my @lines = split /\n/, $t->read_file('clients.log');
 is(scalar(grep { m{^/introspect} } @lines), 0, 'background questions are not in the access log');
-is(scalar(grep { !m{^/(api|off|tenant)} } @lines), 0, 'nor are their requests');
+is(scalar(grep { !m{^/(api|off|tenant|delayed)} } @lines), 0, 'nor are their requests');
 my $log = $t->read_file('error.log');
 unlike($log, qr/open socket #\d+ left/, 'no connection is left');
 is(scalar(() = $log =~ /phantom_token: server_unreachable/g), 1, 'the failure is logged once');

@@ -11,7 +11,6 @@
 mod body;
 mod check;
 mod copy;
-mod lock;
 mod order;
 mod prefetch;
 mod region;

@@ -124,7 +124,8 @@ impl Claim<'_> {
     /// Writes the claim as one line of text, and returns its length.
     ///
     /// A string without its quotes; an array joined by spaces, or as JSON if an element is empty, holds a
-    /// space, or is itself none of string, number and boolean; an object as JSON; null as nothing.
+    /// space, or is itself none of string, number and boolean, or if the first begins as JSON does; an
+    /// object as JSON; null as nothing.
     ///
     /// # Errors
     /// [`ClaimError::Control`] for what no header can carry as it is.
@@ -180,7 +181,9 @@ fn join(array: &str, out: &mut Out<'_>) -> Result<bool, ClaimError> {
             }
             Some(b'"') => raw_json::string(element, |text| {
                 let text = text.as_str();
-                apart = !text.is_empty() && !text.contains(' ');
+                // A bracket at the beginning says that this is JSON.
+                let is_like_json = out.len == 0 && text.starts_with('[');
+                apart = !text.is_empty() && !text.contains(' ') && !is_like_json;
                 separate(out).and_then(|()| out.push(text))
             })
             .unwrap_or(Err(ClaimError::Unreadable)),
@@ -248,6 +251,10 @@ mod tests {
             (r#"["a b", "c"]"#, r#"["a b","c"]"#),
             (r#"["a\u0020b"]"#, r#"["a\u0020b"]"#),
             (r#"["a", ""]"#, r#"["a",""]"#),
+            // Joined, they would read as the JSON of another array.
+            (r#"["[\"a", "b\"]"]"#, r#"["[\"a","b\"]"]"#),
+            (r#"["\u005b\"a\"]"]"#, r#"["\u005b\"a\"]"]"#),
+            (r#"["a", "[b"]"#, "a [b"),
             (r#"["a", null]"#, r#"["a",null]"#),
             (r#"["a", ["b"] ]"#, r#"["a",["b"]]"#),
             (r#"[{"a" : "b c"}]"#, r#"[{"a":"b c"}]"#),

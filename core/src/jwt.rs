@@ -15,7 +15,8 @@ pub enum Kind {
     /// An access token, or claims in its stead. Without `typ`, or with any that names no other kind (RFC
     /// 8725 section 3.11).
     AccessToken,
-    /// A signed introspection answer (RFC 9701 section 5). Without `typ` too: not every server sets it.
+    /// A signed introspection answer (RFC 9701 section 5). Without `typ` too, or with the one of any JWT:
+    /// not every server sets its own. Janssen says `JWT`.
     Envelope,
 }
 
@@ -193,7 +194,8 @@ fn fault_of_typ(typ: &str, expected: Kind) -> Option<JwtError> {
     };
     let is = |known: &&str| kind.eq_ignore_ascii_case(known);
     if expected == Kind::Envelope {
-        (!is(&"token-introspection+jwt")).then_some(JwtError::NotAnEnvelope)
+        let fits = ["token-introspection+jwt", "JWT"].iter().any(is);
+        (!fits).then_some(JwtError::NotAnEnvelope)
     } else if is(&"token-introspection+jwt") {
         Some(JwtError::Envelope)
     } else if ["logout+jwt", "secevent+jwt", "dpop+jwt"].iter().any(is) {

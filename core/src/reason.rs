@@ -69,6 +69,18 @@ impl Reason {
         Self::Internal,
     ];
 
+    /// A number for memory that processes share: its place in [`Reason::ALL`].
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason with that number.
+    #[must_use]
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
     /// The stable name, as in `$phantom_token_error` and in the log.
     #[must_use]
     pub fn slug(self) -> &'static str {
@@ -147,6 +159,15 @@ mod tests {
                 assert!(reason.is_clients(), "{}", reason.slug());
             }
         }
+    }
+
+    #[test]
+    fn codes_are_places_in_the_table() {
+        for (place, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(usize::from(reason.code()), place);
+            assert_eq!(Reason::of_code(reason.code()), Some(*reason));
+        }
+        assert_eq!(Reason::of_code(u8::MAX), None);
     }
 
     #[test]

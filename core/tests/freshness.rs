@@ -30,10 +30,14 @@ fn record() -> impl Strategy<Value = Record> {
     let max_age = prop::option::of(prop_oneof![Just(0), 0..2_000_u32, any::<u32>()]);
     let directives = (max_age, any::<bool>())
         .prop_map(|(max_age, uncacheable)| CacheDirectives { max_age, uncacheable });
-    (state, time(), prop::option::of(time()), directives, any::<bool>()).prop_map(
-        |(state, confirmed, expires, directives, bound)| {
-            let expires = expires.filter(|_| state == State::Active);
-            Record { state, confirmed, document: Document::Jwt, expires, directives, bound }
+    let kinds = [Document::Jwt, Document::Exchanged, Document::Json];
+    let kind = proptest::sample::select(kinds.to_vec());
+    (state, time(), kind, prop::option::of(time()), directives, any::<bool>()).prop_map(
+        |(state, confirmed, kind, expires, directives, bound)| {
+            let is_active = state == State::Active;
+            let expires = expires.filter(|_| is_active);
+            let document = if is_active { kind } else { Document::Jwt };
+            Record { state, confirmed, document, expires, directives, bound }
         },
     )
 }
@@ -45,11 +49,23 @@ proptest! {
     #[test]
     fn never_past_exp_nor_past_the_ttl(rules in rules(), record in record(), now in time()) {
         if rules.is_fresh(&record, now) {
-            prop_assert!(!record.is_expired(now));
+            prop_assert!(!record.is_over(now));
             let ttl = if record.state == State::Active { rules.max_ttl } else { rules.negative_ttl };
             prop_assert!(i128::from(now) < i128::from(record.confirmed) + i128::from(ttl));
             prop_assert!(i128::from(now) >= i128::from(record.confirmed) - i128::from(CLOCK_TOLERANCE));
         }
+    }
+
+    /// A JWT that was exchanged for the token lives as long as one that came with the verdict; yet when it is
+    /// over, nobody knows of the token that it has expired.
+    #[test]
+    fn what_is_kept_changes_no_life(rules in rules(), record in record(), now in time()) {
+        let of = |document| Record { document, ..record };
+        let [plain, exchanged] = [Document::Jwt, Document::Exchanged].map(of);
+        prop_assert_eq!(rules.age(&exchanged, now), rules.age(&plain, now));
+        prop_assert_eq!(exchanged.is_over(now), plain.is_over(now));
+        prop_assert_eq!(plain.is_expired(now), plain.is_over(now));
+        prop_assert!(!exchanged.is_expired(now));
     }
 
     #[test]

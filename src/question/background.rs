@@ -15,6 +15,8 @@ use nginx_sys::{
     ngx_posted_events, ngx_str_t, sockaddr, socklen_t,
 };
 
+use super::subrequest;
+use crate::context::Context;
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
@@ -179,8 +181,23 @@ unsafe fn copy_address(
 
 /// Runs the subrequest, and what NGINX posts for it.
 unsafe extern "C" fn run(event: *mut ngx_event_t) {
-    // SAFETY: NGINX calls with the write event of our connection.
-    guard((), || unsafe { ngx_http_run_posted_requests((*event).data.cast()) });
+    guard((), || {
+        // SAFETY: NGINX calls with the write event of our connection, whose data is our request, with its
+        // context in the slot.
+        unsafe {
+            let connection = (*event).data.cast::<ngx_connection_t>();
+            let request = Request::from_ptr((*connection).data.cast());
+            if (*event).timedout() != 0 {
+                // As NGINX does for a client's request that limit_req has delayed.
+                (*event).set_timedout(0);
+                (*event).set_delayed(0);
+                if let Some(context) = request.slot().cast::<Context>().as_ref() {
+                    subrequest::nudge(context);
+                }
+            }
+            ngx_http_run_posted_requests(connection);
+        }
+    });
 }
 
 /// The answer is there: the request has done its work.

@@ -5,9 +5,9 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY, ngx_buf_t,
     ngx_chain_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_headers_in_t,
-    ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest,
-    ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_str_t, ngx_table_elt_t,
-    ngx_variable_value_t,
+    ngx_http_post_request, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
+    ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_str_t,
+    ngx_table_elt_t, ngx_variable_value_t,
 };
 
 use super::form;
@@ -92,8 +92,21 @@ pub(super) fn send(asker: Request<'_>, context: &Context, composed: Composed<'_>
             None
         })?;
         Request::from_ptr(question).set_slot(ptr::from_ref(context).cast_mut().cast());
+        context.question.set(question);
     }
+    context.asking.set(true);
+    context.content_handler.set(None);
     Some(())
+}
+
+/// Runs a question on that has not come to ask yet. A module that delays it (limit_req) sets a timer on the
+/// connection, by which NGINX wakes the request that asks: a background subrequest is not looked for there.
+pub(crate) fn nudge(context: &Context) {
+    if context.asking.get() && context.content_handler.get().is_none() {
+        // SAFETY: a question lives as long as it is being asked. If there is no memory, the next event may
+        // bring it.
+        unsafe { ngx_http_post_request(context.question.get(), ptr::null_mut()) };
+    }
 }
 
 /// Puts [`ask`] before the handler that answers in the introspection location. Called when NGINX has
@@ -123,6 +136,16 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
             // NGINX clears this, which means nothing for a subrequest, when an answer breaks off; it
             // leaves no other trace of that in all cases.
             (*question).set_keepalive(1);
+            // Not before: a limit on the bodies of clients is none on the question's.
+            if let Some(buffer) = (*question)
+                .request_body
+                .as_ref()
+                .and_then(|body| body.bufs.as_ref())
+                .and_then(|link| link.buf.as_ref())
+            {
+                (*question).headers_in.content_length_n =
+                    buffer.last.offset_from(buffer.pos) as nginx_sys::off_t;
+            }
             let rc = handler(question);
             capture_at_once(question);
             rc
@@ -140,11 +163,6 @@ unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
     // gets a copy of its own. Both live as long as the request.
     unsafe {
         let Some(upstream) = (*question).upstream.as_mut() else { return };
-        #[cfg(ngx_feature = "http_cache")]
-        if !(*question).cache.is_null() {
-            // The operator has it written to disk (proxy_cache), and that needs the buffering.
-            return;
-        }
         let Some(conf) = upstream.conf.as_ref() else { return };
         let Some(own) = Request::from_ptr(question).pool().zeroed::<ngx_http_upstream_conf_t>()
         else {
@@ -153,7 +171,14 @@ unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
         own.as_ptr().copy_from_nonoverlapping(conf, 1);
         // Nor by the server's word, X-Accel-Buffering.
         (*own.as_ptr()).set_change_buffering(0);
+        // Nor sent elsewhere, with our credentials in it.
+        (*own.as_ptr()).ignore_headers |= nginx_sys::NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as usize;
         upstream.conf = own.as_ptr();
+        #[cfg(ngx_feature = "http_cache")]
+        if !(*question).cache.is_null() {
+            // The operator has it written to disk (proxy_cache), and that needs the buffering.
+            return;
+        }
         upstream.set_buffering(0);
     }
 }
@@ -195,7 +220,7 @@ unsafe fn isolate(
 
         let headers_in: *mut ngx_http_headers_in_t = &raw mut (*question).headers_in;
         ptr::write_bytes(headers_in, 0, 1);
-        (*headers_in).content_length_n = body.len() as nginx_sys::off_t;
+        (*headers_in).content_length_n = -1;
         (*headers_in).keep_alive_n = -1;
         let list = &raw mut (*headers_in).headers;
         if ngx_list_init(list, pool.as_ptr(), 4, size_of::<ngx_table_elt_t>()) != OK {

@@ -97,14 +97,14 @@ sub introspections {
     return @{ $self->_read() };
 }
 
-# The claims of a JWT that verifies for this audience; undef if it does not.
+# The claims of a JWT that verifies for this audience; undef if it does not. Without a typ: of an access token.
 sub verified_claims {
-    my ($self, $jwt, $audience) = @_;
+    my ($self, $jwt, $audience, $typ) = @_;
 
     open my $nowhere, '>', '/dev/null' or croak "cannot write /dev/null: $!";
     my $pid = open3(
         my $input, my $output, '>&' . fileno $nowhere,
-        'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience,
+        'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience, $typ // (),
     );
 
     # If the process is gone already, its exit status says so.

@@ -1,5 +1,6 @@
 // node-oidc-provider on loopback, as an operator sets it up for phantom tokens: opaque access tokens, and an
-// introspection endpoint that gives the gateway the JWT of a token beside its verdict.
+// introspection endpoint that gives the gateway the JWT of a token beside its verdict: as JSON, or signed (RFC 9701)
+// if it is asked for that.
 //
 //     node provider.mjs PORT
 //
@@ -70,6 +71,7 @@ const provider = new Provider(issuer, {
     {
       client_id: clients.gateway.id,
       client_secret: clients.gateway.secret,
+      introspection_signed_response_alg: ALGORITHM,
       grant_types: [],
       redirect_uris: [],
       response_types: [],
@@ -93,6 +95,7 @@ const provider = new Provider(issuer, {
         accessTokenTTL: LIFETIME.get(resource),
       }),
     },
+    jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
   },
   // What is added here is kept with an opaque token, and is what introspection answers beside its own members.

@@ -1,6 +1,7 @@
-// Verifies an access token as an API does (RFC 9068): by the published keys, issuer, audience, type and expiry.
+// Verifies a JWT as an API does: by the published keys, issuer, audience, type and expiry. An access token (RFC 9068),
+// or, with another TYP, a signed introspection response (RFC 9701).
 //
-//     node verify.mjs JWKS_URI ISSUER AUDIENCE <JWT
+//     node verify.mjs JWKS_URI ISSUER AUDIENCE [TYP] <JWT
 //
 // Writes the claims as JSON; of a JWT that does not verify only why, to standard error, and fails.
 
@@ -8,15 +9,15 @@ import { text } from 'node:stream/consumers';
 
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
-const [jwksUri, issuer, audience] = process.argv.slice(2);
+const [jwksUri, issuer, audience, typ = 'at+jwt'] = process.argv.slice(2);
 
 try {
   const { payload } = await jwtVerify(await text(process.stdin), createRemoteJWKSet(new URL(jwksUri)), {
     issuer,
     audience,
     algorithms: ['RS256'],
-    typ: 'at+jwt',
-    requiredClaims: ['exp', 'iat', 'sub', 'client_id', 'jti'],
+    typ,
+    requiredClaims: typ === 'at+jwt' ? ['exp', 'iat', 'sub', 'client_id', 'jti'] : ['iat', 'token_introspection'],
   });
   process.stdout.write(JSON.stringify(payload));
 } catch (error) {

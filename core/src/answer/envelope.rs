@@ -51,7 +51,8 @@ fn check_outside(payload: &[u8]) -> Result<(), AnswerError> {
     json::object(payload, known, |bit, value| {
         let fits = match bit {
             1 => value.text().is_some_and(|issuer| !issuer.is_empty()),
-            2 => matches!(value, Value::Array) || value.text().is_some(),
+            // Looked at more closely below.
+            2 => matches!(value, Value::Array | Value::Text(_) | Value::Unescaped(_)),
             4 => matches!(value, Value::Unsigned(_) | Value::Float(_)),
             _ => matches!(value, Value::Object),
         };
@@ -59,5 +60,31 @@ fn check_outside(payload: &[u8]) -> Result<(), AnswerError> {
         seen |= bit;
     })
     .map_err(|_| AnswerError::Outside)?;
-    if sound && seen == 15 { Ok(()) } else { Err(AnswerError::Outside) }
+    let mut names_somebody = false;
+    raw_json::members(
+        payload,
+        |name: raw_json::Text<'_, '_>| name.as_str() == "aud",
+        |is_audience, value| {
+            if is_audience {
+                names_somebody = is_audience_of_somebody(value);
+            }
+        },
+    )
+    .map_err(|_| AnswerError::Outside)?;
+    if sound && seen == 15 && names_somebody { Ok(()) } else { Err(AnswerError::Outside) }
+}
+
+/// A string that is not empty, or an array of such (RFC 7519 section 4.1.3).
+fn is_audience_of_somebody(value: &str) -> bool {
+    let is_name = |value: &str| value.starts_with('"') && value != "\"\"";
+    if !value.starts_with('[') {
+        return is_name(value);
+    }
+    let mut sound = true;
+    let mut count = 0;
+    let read = raw_json::elements(value, |element| {
+        sound &= is_name(element);
+        count += 1;
+    });
+    read.is_ok() && sound && count > 0
 }

@@ -12,7 +12,7 @@ pub enum AnswerError {
     /// 401, 403.
     #[error(
         "the server answered {0}, it does not accept our client credentials: check \
-         phantom_token_client_credential, and that this client may introspect tokens"
+         phantom_token_client_credential, and that this client may introspect or exchange tokens"
     )]
     Credentials(u16),
     /// 400, 415.
@@ -52,7 +52,7 @@ pub enum AnswerError {
     /// What no introspection endpoint answers.
     #[error(
         "the server answered {0}, which means nothing here: check that the proxy_pass of the internal \
-         location names its introspection endpoint"
+         location names its introspection endpoint, or its token endpoint for an exchange"
     )]
     Status(u16),
     /// A `Content-Encoding`.
@@ -64,7 +64,7 @@ pub enum AnswerError {
     /// 200 without a body.
     #[error(
         "the server answered 200 with nothing in it: check that the proxy_pass of the internal \
-         location names its introspection endpoint"
+         location names its introspection endpoint, or its token endpoint for an exchange"
     )]
     Empty,
     /// 200 of a type that is none of introspection's.
@@ -81,6 +81,13 @@ pub enum AnswerError {
          that makes the server send an access token"
     )]
     Envelope,
+    /// RFC 9701, called an access token.
+    #[error(
+        "the server answered with a signed introspection response (RFC 9701) that it calls \
+         application/jwt: set \"phantom_token_accept application/token-introspection+jwt\", so that it \
+         names what it sends"
+    )]
+    Mislabelled,
     /// RFC 9701, and no keys.
     #[error(
         "the server answered with a signed introspection response (RFC 9701), and there are no keys to \
@@ -101,7 +108,7 @@ pub enum AnswerError {
     )]
     Flat,
     /// Of type JSON, but no JSON object.
-    #[error("the server's answer is {0}: check what its introspection endpoint answers")]
+    #[error("the server's answer is {0}: check what the endpoint in proxy_pass answers")]
     Json(JsonError),
     /// Two members of one name.
     #[error("the server's answer has a member twice that may be there once")]
@@ -140,16 +147,23 @@ pub enum AnswerError {
          endpoint"
     )]
     TokenEndpoint(u16),
+    /// 200 to an exchange, of another type than JSON.
+    #[error(
+        "the server answered 200 with {0} instead of application/json: check that the proxy_pass of the \
+         internal location names its token endpoint"
+    )]
+    TokenContentType(MediaType),
     /// 200 without `access_token`.
     #[error(
         "the server's answer has no \"access_token\": check that the proxy_pass of the internal location \
          names its token endpoint"
     )]
     NoAccessToken,
-    /// `issued_token_type` is none of an access token.
+    /// `issued_token_type` is none of an access token, or the JWT says that it is another kind.
     #[error(
-        "the server issued a token whose \"issued_token_type\" is not that of an access token or a JWT: \
-         ask for another with \"phantom_token_introspection_parameter requested_token_type\""
+        "the server issued a token that is no access token, by its \"issued_token_type\" or by what the \
+         JWT says of itself: ask for another with \"phantom_token_introspection_parameter \
+         requested_token_type\""
     )]
     IssuedType,
     /// `expires_in` is no time.
@@ -157,8 +171,8 @@ pub enum AnswerError {
     ExpiresIn,
     /// The JWT that was just issued is past its `exp`.
     #[error(
-        "the JWT that the server has just issued is past its \"exp\" already: check the clocks of both \
-         machines"
+        "the JWT that the server has just issued is past its \"exp\" or \"expires_in\" already: check the \
+         clocks of both machines"
     )]
     Over,
     /// Less than [`scratch_len`](super::scratch_len).
@@ -189,6 +203,8 @@ impl AnswerError {
             | Self::Envelope
             | Self::Unverified
             | Self::Outside
+            | Self::Mislabelled
+            | Self::TokenContentType(_)
             | Self::NoAccessToken
             | Self::IssuedType
             | Self::ExpiresIn

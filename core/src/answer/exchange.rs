@@ -3,7 +3,7 @@
 use super::candidates::Candidates;
 use super::{AnswerError, Asked, Beside, MediaKind, MediaType, Verdict, media_type};
 use crate::json::{self, Value};
-use crate::jwt;
+use crate::jwt::{self, JwtError};
 use crate::record::{CacheDirectives, Document, Record, UnixMillis};
 
 /// Longer lives are cut to this: no document is kept for so long.
@@ -23,10 +23,13 @@ impl<'a> Asked<'_, 'a, '_> {
             404 | 405 | 410 => return Err(AnswerError::TokenEndpoint(self.answer.status)),
             status => return Err(AnswerError::of_status(status)),
         }
-        let kind = self.media_type()?;
-        if !matches!(kind, MediaKind::Json) {
-            let found = media_type(self.answer.content_type);
-            return Err(AnswerError::ContentType(MediaType::of(found)));
+        match self.media_type() {
+            Ok(MediaKind::Json) => {}
+            Ok(_) | Err(AnswerError::ContentType(_)) => {
+                let found = media_type(self.answer.content_type);
+                return Err(AnswerError::TokenContentType(MediaType::of(found)));
+            }
+            Err(error) => return Err(error),
         }
         let (texts, decoded) =
             scratch.split_at_mut_checked(self.answer.body.len()).ok_or(AnswerError::Scratch)?;
@@ -68,9 +71,13 @@ impl<'a> Asked<'_, 'a, '_> {
             return Err(AnswerError::IssuedType);
         }
         let life = life.map_err(|()| AnswerError::ExpiresIn)?;
-        let claims = jwt::claims(jwt, scratch)?;
-        if claims.envelope || claims.active.is_some() {
-            return Err(AnswerError::Flat);
+        let claims = jwt::claims(jwt, scratch).map_err(|error| match error {
+            JwtError::Envelope => AnswerError::IssuedType,
+            error => error.into(),
+        })?;
+        // None of it is about the token that was to be exchanged: that one is not inactive.
+        if claims.envelope || claims.refresh || claims.active.is_some() {
+            return Err(AnswerError::IssuedType);
         }
         let lives_until = |life: i64| self.reading.asked.saturating_add(life.saturating_mul(1_000));
         let beside = Beside { expires: life.map(lives_until), bound };
@@ -105,9 +112,13 @@ impl<'a> Asked<'_, 'a, '_> {
         let known = |name: &str| (name == "error").then_some(());
         let read = json::object(self.answer.body, known, |(), value| {
             let refusal = match value.text() {
-                Some("invalid_grant" | "invalid_request" | "unsupported_token_type") => {
-                    Refusal::Token
-                }
+                // The last two are what servers say that do not follow RFC 8693 section 2.2.2.
+                Some(
+                    "invalid_grant"
+                    | "invalid_request"
+                    | "invalid_token"
+                    | "unsupported_token_type",
+                ) => Refusal::Token,
                 Some("invalid_client" | "unauthorized_client") => Refusal::Us,
                 _ => Refusal::Request,
             };

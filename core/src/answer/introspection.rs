@@ -3,7 +3,7 @@
 use super::candidates::Candidates;
 use super::{AnswerError, Asked, Beside, MAX_MEMBERS, MediaKind, Mode, Verdict, media_type};
 use crate::json;
-use crate::jwt::{self, Active};
+use crate::jwt::{self, Active, JwtError};
 use crate::members::{Members, Name};
 use crate::record::Document;
 
@@ -34,13 +34,16 @@ impl<'a> Asked<'_, 'a, '_> {
     /// The whole body is a JWT.
     fn jwt(&self, scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
         let jwt = self.answer.body.trim_ascii();
-        let claims = jwt::claims(jwt, scratch)?;
-        let kind = match self.reading.mode {
-            Mode::Claims => Document::ClaimsJwt,
-            _ => Document::Jwt,
+        let (kind, enveloped) = match self.reading.mode {
+            Mode::Claims => (Document::ClaimsJwt, AnswerError::Mislabelled),
+            _ => (Document::Jwt, AnswerError::Envelope),
         };
+        let claims = jwt::claims(jwt, scratch).map_err(|error| match error {
+            JwtError::Envelope => enveloped,
+            error => error.into(),
+        })?;
         match claims.active {
-            _ if claims.envelope => Err(AnswerError::Envelope),
+            _ if claims.envelope => Err(enveloped),
             Some(Active::Other) => Ok(self.inactive()),
             Some(Active::True) if kind == Document::Jwt => Err(AnswerError::Flat),
             _ => Ok(self.active(kind, jwt, Some(&claims), Beside::default())),

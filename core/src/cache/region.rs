@@ -8,9 +8,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::OpenError;
-use super::lock::{Acquired, Lock};
 use super::prefetch::prefetch;
 use super::unit::{NONE, UNIT, Unit};
+use crate::lock::{Acquired, Lock};
 
 /// Changes with every change of the layout, also of what the bytes mean.
 const LAYOUT: u32 = 2;

@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod damage;
+mod documents;
 mod model;
 mod processes;
 mod resize;

@@ -20,11 +20,9 @@ use Time::HiRes qw(sleep time);
 use Test::Nginx::HTTP;
 use Test::Nginx::Leaks qw(leaks);
 use Test::Nginx::Ports qw(port);
+use Test::Nginx::Timeout qw($TIMEOUT);
 
 our @EXPORT = (@Test::Nginx::HTTP::EXPORT, qw(port));
-
-# The longest that anything here waits for NGINX.
-my $TIMEOUT = 10;
 
 # The tests at the end that every file gets beside those that it counts.
 my $IMPLICIT = 3;
@@ -422,7 +420,7 @@ sub alerts {
 
     my @alerts = $self->_log() =~ /^(.*(?:\[alert\]|\[emerg\]|panicked at).*)$/mg;
 
-    for my $pattern (@{ $self->{expected} }) {
+    for my $pattern (@{ $self->{expected} }, $ENV{TEST_NGINX_EXPECTED_ALERTS} // ()) {
         @alerts = grep { $_ !~ $pattern } @alerts;
     }
 

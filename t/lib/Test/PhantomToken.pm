@@ -10,6 +10,7 @@ use Exporter qw(import);
 use Time::HiRes qw(sleep time);
 
 use Test::Nginx;
+use Test::Nginx::Timeout qw($TIMEOUT);
 use Test::PhantomToken::API;
 use Test::PhantomToken::AuthorizationServer;
 use Test::PhantomToken::JWT;
@@ -57,11 +58,11 @@ sub call {
 }
 
 # Calls every twentieth of a second until the response fulfils a condition, for what only time brings about;
-# returns the last response, which after ten seconds does not fulfil it.
+# returns the last response, which does not fulfil it if nothing has brought that about.
 sub call_until {
     my ($condition, @call) = @_;
 
-    my $deadline = time() + 10;
+    my $deadline = time() + $TIMEOUT;
 
     while (1) {
         my $response = call(@call);

@@ -13,9 +13,7 @@ use Time::HiRes qw(time);
 
 use Test::Nginx::Ports qw(port);
 use Test::Nginx::Response;
-
-# No answer of a server on this machine takes longer unless something hangs.
-our $TIMEOUT = 10;
+use Test::Nginx::Timeout qw($TIMEOUT);
 
 # Everything that any connection of this process has read, for the check that no response leaks a secret.
 our @received;

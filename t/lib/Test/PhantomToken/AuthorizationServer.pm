@@ -1,6 +1,7 @@
 package Test::PhantomToken::AuthorizationServer;
 
-# The introspection endpoint (RFC 7662): scripts go by token. A token without a script is inactive.
+# The introspection endpoint (RFC 7662), and the token endpoint of an exchange (RFC 8693): scripts go by the token
+# that is asked about or exchanged. A token without a script is inactive.
 
 use strict;
 use warnings;
@@ -26,11 +27,15 @@ sub _decode {
 
 sub key {
     my ($class, $request) = @_;
-    my ($token) = map { $_->[1] } grep { $_->[0] eq 'token' } $class->form($request->{body});
+    my ($token) = map { $_->[1] } grep { $_->[0] =~ /^(?:subject_)?token$/ } $class->form($request->{body});
     return $token // '';
 }
 
-sub default { return { status => 204 } }
+sub default {
+    my ($class, $request) = @_;
+    return { status => 204 } unless $request->{body} =~ /^grant_type=/;
+    return $class->oauth_error('invalid_grant');
+}
 
 # How often a token was asked about; without one, how many questions there were.
 sub questions {
@@ -61,6 +66,31 @@ sub json_answer {
 sub inactive_answer {
     my ($self, %fields) = @_;
     return $self->json_answer({ active => JSON::PP::false }, %fields);
+}
+
+# A signed introspection answer (RFC 9701).
+sub envelope_answer {
+    my ($self, $envelope, %fields) = @_;
+    return { type => 'application/token-introspection+jwt', body => $envelope, %fields };
+}
+
+# What a token exchange gives (RFC 8693 section 2.2.1): the JWT, with further members, or without some (undef).
+sub exchange_answer {
+    my ($self, $jwt, $members, %fields) = @_;
+
+    my %members = (
+        access_token => $jwt, issued_token_type => 'urn:ietf:params:oauth:token-type:jwt', token_type => 'Bearer',
+        expires_in => 300, %{ $members // {} },
+    );
+    delete @members{ grep { !defined $members{$_} } keys %members };
+
+    return $self->json_answer(\%members, headers => ['Cache-Control' => 'no-store'], %fields);
+}
+
+# A refusal of the token endpoint (RFC 6749 section 5.2).
+sub oauth_error {
+    my ($self, $error, %fields) = @_;
+    return $self->json_answer({ error => $error }, status => 400, headers => ['Cache-Control' => 'no-store'], %fields);
 }
 
 1;

@@ -10,7 +10,7 @@ use Exporter qw(import);
 use JSON::PP;
 use MIME::Base64 qw(encode_base64url);
 
-our @EXPORT_OK = qw(opaque_token jwt random_bytes);
+our @EXPORT_OK = qw(opaque_token jwt envelope signed random_bytes);
 
 my $json = JSON::PP->new->canonical;
 
@@ -54,6 +54,29 @@ sub jwt {
     }
 
     return "$header.$payload.$signature";
+}
+
+# A signed introspection answer (RFC 9701): envelope({ active => ... }, claims => {...}, header => {...}). What it
+# holds may be text, which stands there as it is. Claims and header parameters of undef are left out.
+sub envelope {
+    my ($introspection, %args) = @_;
+
+    my $inside = ref $introspection ? $json->encode($introspection) : $introspection;
+    my %claims = (iss => 'https://as.example', aud => 'gateway', iat => time, %{ $args{claims} // {} });
+    my %header = (alg => 'RS256', typ => 'token-introspection+jwt', %{ $args{header} // {} });
+
+    for my $members (\%claims, \%header) {
+        delete @$members{ grep { !defined $members->{$_} } keys %$members };
+    }
+
+    my $claims = $json->encode(\%claims) =~ s/\}\z//r;
+    return signed(\%header, %claims ? qq($claims,"token_introspection":$inside}) : qq({"token_introspection":$inside}));
+}
+
+# A JWT of that header and payload, each a hash, or text as it stands.
+sub signed {
+    my @parts = map { encode_base64url(ref $_ ? $json->encode($_) : $_) } @_;
+    return join '.', @parts, encode_base64url(random_bytes(256));
 }
 
 1;

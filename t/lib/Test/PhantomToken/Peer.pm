@@ -13,11 +13,9 @@ use IO::Socket::INET;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOMAXCONN);
 
 use Test::Nginx::Ports qw(port);
+use Test::Nginx::Timeout qw($TIMEOUT);
 use Test::PhantomToken::Peer::Channel;
 use Test::PhantomToken::Peer::Daemon;
-
-# The longest that a test waits for an event.
-my $TIMEOUT = 10;
 
 # start($t, 8081): listens when it returns. A class beneath says what scripts go by, key(request), and what
 # is answered where there is none, default(request).

@@ -9,14 +9,16 @@ package Test::PhantomToken::Peer::Answer;
 #   body        bytes
 #   chunked     1: Transfer-Encoding: chunked; a number above 1: chunks of that many bytes
 #   close       close-delimited: no Content-Length, the connection ends the body
+#   length      this is the Content-Length, whatever the body's is
 #   gzip        body compressed, with Content-Encoding
 #   segment     that many bytes per write
 #   truncate    only that many bytes of the body are sent, then the connection is closed
-#   reset       the connection is reset where the answer would begin; with truncate: where it is cut
+#   reset       the connection is reset where the answer would begin; with truncate: where it is cut; with raw:
+#               behind its bytes
 #   hang_up     the connection is closed without a byte
 #   hold        nothing is sent until release()
 #   hold_after  that many bytes are sent, the rest after release()
-#   endless     the body never ends (chunked)
+#   endless     the body never ends: chunked, unless close or length says otherwise
 #   raw         bytes sent instead of a response; the connection is closed after them
 
 use strict;
@@ -29,16 +31,17 @@ sub steps {
     my ($answer, $request) = @_;
 
     my @hold = $answer->{hold} ? ['hold'] : ();
+    my $end = $answer->{reset} ? ['reset'] : ['close'];
 
+    return (@hold, _writes($answer, $answer->{raw}), $end) if defined $answer->{raw};
     return (@hold, ['reset']) if $answer->{reset} && !defined $answer->{truncate};
     return (@hold, ['close']) if $answer->{hang_up};
-    return (@hold, _writes($answer, $answer->{raw}), ['close']) if defined $answer->{raw};
 
     my ($bytes, $close) = _response($answer, $request);
     my @steps = (@hold, _writes($answer, $bytes));
 
-    push @steps, ['endless', "400\r\n" . 'x' x 1024 . "\r\n"] if $answer->{endless};
-    push @steps, $answer->{reset} ? ['reset'] : ['close'] if $close;
+    push @steps, ['endless', _is_chunked($answer) ? _chunks('x' x 1024) : 'x' x 1024] if $answer->{endless};
+    push @steps, $end if $close;
     return @steps;
 }
 
@@ -68,14 +71,14 @@ sub _response {
         push @headers, 'Content-Encoding' => 'gzip';
     }
 
-    if ($answer->{chunked} || $answer->{endless}) {
+    if (_is_chunked($answer)) {
         push @headers, 'Transfer-Encoding' => 'chunked';
         $body = _chunks($body, $answer->{chunked});
         $body .= "0\r\n\r\n" unless $answer->{endless};
     } elsif ($answer->{close}) {
         $close = 1;
     } elsif ($status >= 200 && $status != 204 && $status != 304) {
-        push @headers, 'Content-Length' => length $body;
+        push @headers, 'Content-Length' => $answer->{length} // length $body;
     }
 
     if (defined $answer->{truncate}) {
@@ -93,6 +96,11 @@ sub _response {
     }
 
     return ("$head\r\n$body", $close);
+}
+
+sub _is_chunked {
+    my ($answer) = @_;
+    return $answer->{chunked} || $answer->{endless} && !$answer->{close} && !defined $answer->{length};
 }
 
 sub _chunks {

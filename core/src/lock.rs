@@ -8,10 +8,10 @@ use std::mem::MaybeUninit;
 /// Robust: the kernel gives the lock of a killed process to the next one that asks, and says so.
 /// Error-checking: a process that asks for a lock that it holds is refused instead of waiting for itself.
 #[repr(transparent)]
-pub(super) struct Lock(UnsafeCell<libc::pthread_mutex_t>);
+pub(crate) struct Lock(UnsafeCell<libc::pthread_mutex_t>);
 
 /// How the lock came into our hands.
-pub(super) enum Acquired {
+pub(crate) enum Acquired {
     /// From nobody, or from an owner that gave it back.
     Free,
     /// From an owner that died with it. What it guards may be half-written. The lock itself is in order
@@ -32,7 +32,7 @@ impl Lock {
     ///
     /// `lock` is valid for writes, aligned, and used by nobody else yet. It stays where it is for as long
     /// as anybody uses it.
-    pub(super) unsafe fn init(lock: *mut Self) -> Result<(), i32> {
+    pub(crate) unsafe fn init(lock: *mut Self) -> Result<(), i32> {
         let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
         let attributes = attributes.as_mut_ptr();
         // SAFETY: the attributes are initialised before anything else is done with them and destroyed
@@ -61,7 +61,7 @@ impl Lock {
 
     /// Waits for the lock. Uncontended, this is no system call.
     #[inline]
-    pub(super) fn acquire(&self) -> Acquired {
+    pub(crate) fn acquire(&self) -> Acquired {
         // SAFETY: a `&Lock` exists only where `init` has made the mutex.
         match unsafe { libc::pthread_mutex_lock(self.0.get()) } {
             0 => Acquired::Free,
@@ -71,14 +71,14 @@ impl Lock {
     }
 
     /// Declares what the lock guards to be in order again, after [`Acquired::OwnerDied`].
-    pub(super) fn mark_consistent(&self) {
+    pub(crate) fn mark_consistent(&self) {
         // SAFETY: as in `acquire`. For a mutex in any other state this is a refused no-op.
         unsafe { libc::pthread_mutex_consistent(self.0.get()) };
     }
 
     /// Gives the lock back.
     #[inline]
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         // SAFETY: as in `acquire`. A thread that does not hold the lock is refused.
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
     }

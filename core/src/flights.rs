@@ -1,0 +1,555 @@
+//! Questions in flight, in memory that all worker processes share: who asks about a token, and until when
+//! others may rely on it.
+//!
+//! A table of slots under one lock. Whoever begins a question gets a [`Ticket`]; whoever comes later with
+//! the same token follows, and asks by the ticket what has become of it. What an asker says at the end is
+//! there for those who follow, for a moment, and never for those who come later. An asker that dies or
+//! is late is replaced.
+//!
+//! Times are milliseconds of a clock that all processes share and that never runs back.
+
+mod backoff;
+#[cfg(test)]
+mod tests;
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use crate::key::TokenKey;
+use crate::lock::{Acquired, Lock};
+use crate::reason::Reason;
+use backoff::Backoff;
+
+/// How long the end of a question can be learned of.
+const GRACE: u64 = 2_000;
+/// Longer than any question: beyond it the process of this number is another one.
+const FORGOTTEN: u64 = 15 * 60 * 1_000;
+/// The longest `Retry-After` that is kept with a failure.
+const MAX_RETRY_AFTER: usize = 40;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"flights\x01");
+
+/// Why a region holds no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlightsError {
+    /// Not large enough for one slot, or not aligned.
+    #[error("the zone has no room for questions in flight: make the zone larger")]
+    Region,
+    /// No table was made here.
+    #[error("the zone holds no table of questions in flight: restart instead of reloading")]
+    NotATable,
+    /// The system makes no process-shared robust mutex.
+    #[error("cannot make a lock between processes in the zone (system error {0})")]
+    Lock(i32),
+}
+
+/// One question among all that ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    slot: u32,
+    serial: u64,
+}
+
+/// What a process is to do about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Ask, and end the question by [`Flights::finish`] or [`Flights::abandon`].
+    Ask(Ticket),
+    /// Another one asks: follow it by [`Flights::poll`].
+    Follow(Ticket),
+    /// As many questions as allowed are in flight.
+    Full,
+}
+
+/// How a question ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End<'a> {
+    /// With a verdict: the cache knows it, if it may be kept.
+    Answered,
+    /// Without.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// The server's `Retry-After`, or nothing; cut off where it is longer than a date.
+        retry_after: &'a [u8],
+    },
+}
+
+/// What has become of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// It is in flight.
+    Pending,
+    /// It ended with a verdict.
+    Answered,
+    /// It ended without.
+    Failed(Failure),
+    /// Nobody asks any more, or too late: begin anew.
+    Gone,
+}
+
+/// A question that ended without a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    retry_after: [u8; MAX_RETRY_AFTER],
+    retry_after_len: u8,
+}
+
+impl Failure {
+    /// The server's `Retry-After`; empty: none.
+    #[must_use]
+    pub fn retry_after(&self) -> &[u8] {
+        self.retry_after.get(..usize::from(self.retry_after_len)).unwrap_or_default()
+    }
+}
+
+/// Who asks, and by when those who follow can rely on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The process.
+    pub pid: i32,
+    /// From then on it is late, and another one may ask.
+    pub deadline: u64,
+}
+
+/// A slot that holds nothing.
+const FREE: u8 = 0;
+/// In flight, and found by its key.
+const ASKING: u8 = 1;
+/// In flight, but too late for others to rely on it. It counts.
+const LATE: u8 = 2;
+/// At its end.
+const ENDED: u8 = 3;
+
+#[repr(C)]
+struct Header {
+    magic: u64,
+    slots: u64,
+    lock: Lock,
+    /// Not zero while the table is being changed.
+    dirty: AtomicU32,
+    /// Times that the table was emptied because somebody died while changing it.
+    recoveries: u32,
+    /// Slots from here on are free: a table that is large costs nothing to look through.
+    used: u64,
+    /// The last question's number.
+    serial: u64,
+    backoff: Backoff,
+}
+
+/// Plain integers: any bytes are a valid slot.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Slot {
+    key: [u8; 32],
+    serial: u64,
+    began: u64,
+    deadline: u64,
+    ended: u64,
+    pid: i32,
+    state: u8,
+    failed: u8,
+    reason: u8,
+    retry_after_len: u8,
+    retry_after: [u8; MAX_RETRY_AFTER],
+    /// Somebody wants to know how it ends.
+    followed: u64,
+}
+
+/// This process's handle of the table.
+pub struct Flights {
+    base: NonNull<u8>,
+    slots: usize,
+}
+
+impl Flights {
+    /// The bytes that a table of that many slots takes.
+    #[must_use]
+    pub const fn size_for(slots: usize) -> usize {
+        size_of::<Header>() + slots * size_of::<Slot>()
+    }
+
+    fn slots_in(len: usize) -> usize {
+        len.saturating_sub(size_of::<Header>()) / size_of::<Slot>()
+    }
+
+    /// Makes an empty table with as many slots as fit.
+    ///
+    /// # Errors
+    /// [`FlightsError::Region`], [`FlightsError::Lock`].
+    ///
+    /// # Safety
+    /// `base..base + len` is zeroed, valid for reads and writes for as long as the handle lives, and used by
+    /// nothing but handles made by this function and by [`Flights::attach`], the latter after this one has
+    /// returned. Processes may share it.
+    pub unsafe fn create(base: NonNull<u8>, len: usize) -> Result<Self, FlightsError> {
+        let flights = Self::new(base, len)?;
+        let header = flights.header();
+        // SAFETY: the header lies within the region, which nobody else uses yet; zeros are a valid one but for
+        // the lock, which is made here.
+        unsafe {
+            Lock::init(&raw mut (*header).lock).map_err(FlightsError::Lock)?;
+            (*header).slots = flights.slots as u64;
+            (*header).magic = MAGIC;
+        }
+        Ok(flights)
+    }
+
+    /// Takes up a table that is in use.
+    ///
+    /// # Errors
+    /// [`FlightsError`] for a region that [`Flights::create`] did not make in this length.
+    ///
+    /// # Safety
+    /// As for [`Flights::create`], but for the zeros.
+    pub unsafe fn attach(base: NonNull<u8>, len: usize) -> Result<Self, FlightsError> {
+        let flights = Self::new(base, len)?;
+        // SAFETY: the header lies within the region. These fields are not written once the table is made.
+        let (magic, slots) = unsafe { ((*flights.header()).magic, (*flights.header()).slots) };
+        if magic != MAGIC || slots != flights.slots as u64 {
+            return Err(FlightsError::NotATable);
+        }
+        Ok(flights)
+    }
+
+    fn new(base: NonNull<u8>, len: usize) -> Result<Self, FlightsError> {
+        let slots = Self::slots_in(len);
+        let aligned = base.as_ptr().addr().is_multiple_of(align_of::<Header>());
+        if slots == 0 || !aligned || u32::try_from(slots).is_err() {
+            return Err(FlightsError::Region);
+        }
+        Ok(Self { base, slots })
+    }
+
+    /// How many slots there are: no limit beyond it can be kept.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Begins a question, or tells whom to follow. `limit` is for the questions in flight of the whole table.
+    /// `is_alive` tells whether a process lives.
+    pub fn begin(
+        &self,
+        key: &TokenKey,
+        asker: Asker,
+        now: u64,
+        limit: usize,
+        is_alive: impl Fn(i32) -> bool,
+    ) -> Begin {
+        let Some(mut table) = self.lock() else { return Begin::Full };
+        if let Some(found) = table.find(key) {
+            let slot = table.slot(found);
+            if now < slot.deadline && (slot.pid == asker.pid || is_alive(slot.pid)) {
+                table.change();
+                table.slot_mut(found).followed = 1;
+                table.done();
+                return Begin::Follow(Ticket { slot: found, serial: slot.serial });
+            }
+            table.change();
+            let state = if is_alive(slot.pid) { LATE } else { FREE };
+            table.slot_mut(found).state = state;
+        }
+        if table.in_flight() >= limit.min(self.slots) {
+            table.sweep(now, &is_alive);
+            if table.in_flight() >= limit.min(self.slots) {
+                table.done();
+                return Begin::Full;
+            }
+        }
+        let Some(place) = table.vacancy(now) else {
+            table.done();
+            return Begin::Full;
+        };
+        table.change();
+        let serial = table.next_serial();
+        *table.slot_mut(place) = Slot {
+            key: *key.bytes(),
+            serial,
+            began: now,
+            deadline: asker.deadline,
+            pid: asker.pid,
+            state: ASKING,
+            ..Slot::EMPTY
+        };
+        table.done();
+        Begin::Ask(Ticket { slot: place, serial })
+    }
+
+    /// Ends a question, and tells those who follow it how.
+    pub fn finish(&self, ticket: Ticket, end: End<'_>, now: u64) {
+        self.end(ticket, |slot| {
+            if slot.followed == 0 {
+                *slot = Slot::EMPTY;
+                return;
+            }
+            slot.state = ENDED;
+            slot.ended = now;
+            slot.pid = 0;
+            if let End::Failed { reason, retry_after } = end {
+                slot.failed = 1;
+                slot.reason = reason.code();
+                let len = retry_after.len().min(MAX_RETRY_AFTER);
+                for (to, from) in slot.retry_after.iter_mut().zip(retry_after) {
+                    *to = *from;
+                }
+                slot.retry_after_len = len as u8;
+            }
+        });
+    }
+
+    /// Gives a question up: one of those who follow begins anew.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.end(ticket, |slot| *slot = Slot::EMPTY);
+    }
+
+    fn end(&self, ticket: Ticket, change: impl FnOnce(&mut Slot)) {
+        let Some(mut table) = self.lock() else { return };
+        if table.is_current(ticket) && matches!(table.slot(ticket.slot).state, ASKING | LATE) {
+            table.change();
+            change(table.slot_mut(ticket.slot));
+            table.shrink();
+            table.done();
+        }
+    }
+
+    /// What has become of the question that is followed.
+    #[must_use]
+    pub fn poll(&self, ticket: Ticket, now: u64, is_alive: impl Fn(i32) -> bool) -> Poll {
+        let Some(table) = self.lock() else { return Poll::Gone };
+        if !table.is_current(ticket) {
+            return Poll::Gone;
+        }
+        let slot = table.slot(ticket.slot);
+        match slot.state {
+            ASKING | LATE if now < slot.deadline && is_alive(slot.pid) => Poll::Pending,
+            ENDED if slot.failed == 0 => Poll::Answered,
+            ENDED => Poll::Failed(Failure {
+                reason: Reason::of_code(slot.reason).unwrap_or(Reason::Internal),
+                retry_after: slot.retry_after,
+                retry_after_len: slot.retry_after_len,
+            }),
+            _ => Poll::Gone,
+        }
+    }
+
+    /// How many questions are in flight, those of processes that died included until somebody minds.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.lock().map_or(0, |table| table.in_flight())
+    }
+
+    /// Notes how a server answered, `server` being a hash of where it is asked; see [`Flights::backs_off`].
+    pub fn note(&self, server: u64, failed: bool, now: u64) {
+        let Some(table) = self.lock() else { return };
+        if failed || table.header.backoff.knows(server) {
+            table.change();
+            table.header.backoff.note(server, failed, now);
+            table.done();
+        }
+    }
+
+    /// Whether the server is to be left alone now: it has failed many times in a row. Every so often one
+    /// question gets through, and finds out.
+    #[must_use]
+    pub fn backs_off(&self, server: u64, now: u64) -> bool {
+        let Some(table) = self.lock() else { return false };
+        if !table.header.backoff.knows(server) {
+            return false;
+        }
+        table.change();
+        let backs_off = table.header.backoff.check(server, now);
+        table.done();
+        backs_off
+    }
+
+    fn header(&self) -> *mut Header {
+        self.base.as_ptr().cast()
+    }
+
+    /// The table, emptied if somebody died while changing it.
+    fn lock(&self) -> Option<Table<'_>> {
+        let header = self.header();
+        // SAFETY: the header lies within the region; the lock was made with it, and is for sharing, as is the
+        // flag.
+        let (lock, dirty) = unsafe { (&(*header).lock, &(*header).dirty) };
+        match lock.acquire() {
+            Acquired::Free => {}
+            Acquired::OwnerDied => {
+                dirty.store(1, Ordering::Release);
+                lock.mark_consistent();
+            }
+            Acquired::Unavailable => return None,
+        }
+        // SAFETY: the rest of the header and the slots are disjoint, within the region, aligned, and valid
+        // whatever their bytes. The lock makes these the only references to them until `Table` gives it back.
+        let mut table = unsafe {
+            let slots = header.add(1).cast::<Slot>();
+            Table {
+                lock,
+                dirty,
+                header: Changing {
+                    recoveries: &mut (*header).recoveries,
+                    used: &mut (*header).used,
+                    serial: &mut (*header).serial,
+                    backoff: &mut (*header).backoff,
+                },
+                slots: core::slice::from_raw_parts_mut(slots, self.slots),
+            }
+        };
+        if dirty.load(Ordering::Relaxed) != 0 {
+            table.empty();
+        }
+        Some(table)
+    }
+}
+
+impl Slot {
+    const EMPTY: Self = Self {
+        key: [0; 32],
+        serial: 0,
+        began: 0,
+        deadline: 0,
+        ended: 0,
+        pid: 0,
+        state: FREE,
+        failed: 0,
+        reason: 0,
+        retry_after_len: 0,
+        retry_after: [0; MAX_RETRY_AFTER],
+        followed: 0,
+    };
+}
+
+/// What of the header changes.
+struct Changing<'a> {
+    recoveries: &'a mut u32,
+    used: &'a mut u64,
+    serial: &'a mut u64,
+    backoff: &'a mut Backoff,
+}
+
+/// The table, for as long as its lock is held.
+struct Table<'a> {
+    lock: &'a Lock,
+    dirty: &'a AtomicU32,
+    header: Changing<'a>,
+    slots: &'a mut [Slot],
+}
+
+/// Stands in for a slot that is not there.
+static NO_SLOT: Slot = Slot::EMPTY;
+
+impl Table<'_> {
+    /// Announces a change. Comes before its first write.
+    fn change(&self) {
+        self.dirty.store(1, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+
+    /// What was announced is finished.
+    fn done(&self) {
+        self.dirty.store(0, Ordering::Release);
+    }
+
+    /// Nobody knows any more who asks what: those who ask go on, those who follow begin anew.
+    fn empty(&mut self) {
+        self.change();
+        self.slots.fill(Slot::EMPTY);
+        *self.header.used = 0;
+        *self.header.backoff = Backoff::default();
+        *self.header.recoveries = self.header.recoveries.wrapping_add(1);
+        // Half written, it may be any number; no ticket of before is to be met again.
+        *self.header.serial = self.header.serial.wrapping_add(1 << 32);
+        self.done();
+    }
+
+    fn slot(&self, number: u32) -> Slot {
+        *self.slots.get(number as usize).unwrap_or(&NO_SLOT)
+    }
+
+    fn slot_mut(&mut self, number: u32) -> &mut Slot {
+        let last = self.slots.len() - 1;
+        // A number comes from `find`, `vacancy` or a ticket that is current: it is one of the table.
+        #[allow(clippy::indexing_slicing, reason = "the table has at least one slot")]
+        &mut self.slots[(number as usize).min(last)]
+    }
+
+    fn is_current(&self, ticket: Ticket) -> bool {
+        self.slot(ticket.slot).serial == ticket.serial && ticket.serial != 0
+    }
+
+    /// The slots that may hold something.
+    fn used(&self) -> &[Slot] {
+        let used = usize::try_from(*self.header.used).unwrap_or(usize::MAX);
+        self.slots.get(..used).unwrap_or(self.slots)
+    }
+
+    fn find(&self, key: &TokenKey) -> Option<u32> {
+        let is_it = |slot: &Slot| slot.state == ASKING && slot.key == *key.bytes();
+        self.used().iter().position(is_it).map(|place| place as u32)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.used().iter().filter(|slot| matches!(slot.state, ASKING | LATE)).count()
+    }
+
+    /// Takes out the questions of processes that are gone.
+    fn sweep(&mut self, now: u64, is_alive: &impl Fn(i32) -> bool) {
+        self.change();
+        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, ASKING | LATE)) {
+            if now.saturating_sub(slot.began) >= FORGOTTEN || !is_alive(slot.pid) {
+                *slot = Slot::EMPTY;
+            }
+        }
+        self.shrink();
+        self.done();
+    }
+
+    /// A free slot, or that of the question which ended longest ago.
+    fn vacancy(&mut self, now: u64) -> Option<u32> {
+        let mut oldest: Option<(u32, u64)> = None;
+        for (place, slot) in self.used().iter().enumerate() {
+            let place = place as u32;
+            match slot.state {
+                FREE => return Some(place),
+                ENDED => {
+                    let age = now.saturating_sub(slot.ended);
+                    if age >= GRACE {
+                        return Some(place);
+                    }
+                    if oldest.is_none_or(|(_, known)| age > known) {
+                        oldest = Some((place, age));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let used = self.used().len();
+        if used < self.slots.len() {
+            self.change();
+            *self.header.used = used as u64 + 1;
+            return Some(used as u32);
+        }
+        oldest.map(|(place, _)| place)
+    }
+
+    /// Finds out how many slots are in use.
+    fn shrink(&mut self) {
+        let last = self.used().iter().rposition(|slot| slot.state != FREE);
+        *self.header.used = last.map_or(0, |last| last as u64 + 1);
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        *self.header.serial = self.header.serial.wrapping_add(1).max(1);
+        *self.header.serial
+    }
+}
+
+impl Drop for Table<'_> {
+    fn drop(&mut self) {
+        self.lock.release();
+    }
+}
