@@ -1,7 +1,8 @@
 //! What a hit costs: `cargo bench -p phantom-token-core --bench cache`.
 //!
-//! Without arguments: times of the token's hash and of hits with few and many entries. With
-//! `count WHAT TIMES` it does one thing so many times and nothing else, so that the difference between
+//! Without arguments: times of the token's hash and of hits with few and many entries, beside what the
+//! machine takes to copy as many bytes from a random place of as much memory: no cache can be faster than
+//! that. `hit ENTRIES` times hits alone, to be run in turns with another build's. With `count WHAT TIMES` it does one thing so many times and nothing else, so that the difference between
 //! two runs under `valgrind --tool=callgrind` divided by the difference of TIMES is the instructions of one.
 
 use std::hint::black_box;
@@ -31,22 +32,41 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => report(),
+        ["hit", entries] => {
+            report_hits("hit", hits(entries.parse().expect("ENTRIES is a number")));
+        }
         ["count", what, times] => count(what, times.parse().expect("TIMES is a number")),
-        _ => eprintln!("usage: cache [count none|blake3|sha256|hit|first TIMES]"),
+        _ => eprintln!("usage: cache [hit ENTRIES | count none|blake3|sha256|hit TIMES]"),
     }
+}
+
+/// Zeroed memory that processes could share.
+fn map(len: usize) -> NonNull<u8> {
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping of zeros.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, -1, 0) };
+    assert!(base != libc::MAP_FAILED, "no memory");
+    NonNull::new(base.cast()).expect("mmap gives no null")
 }
 
 /// A region for so many entries, with a secret.
 fn cache(entries: u32) -> Cache {
     let len = (entries as usize * 1500).max(1 << 20);
-    let (access, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: a fresh mapping of zeros, which stays until the program ends.
-    unsafe {
-        let base = libc::mmap(std::ptr::null_mut(), len, access, flags, -1, 0);
-        assert!(base != libc::MAP_FAILED, "no memory");
-        let base = NonNull::new(base.cast()).expect("mmap gives no null");
-        Cache::create(base, len, [7; 32]).expect("the region is large enough")
+    unsafe { Cache::create(map(len), len, [7; 32]) }.expect("the region is large enough")
+}
+
+/// Numbers below a limit, in no order (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(mixed ^ (mixed >> 31)) * u128::from(limit)) >> 64) as u32
     }
 }
 
@@ -96,28 +116,56 @@ fn report() {
 
     println!("hit, hash included, {JWT}-byte JWT, entries in random order");
     for entries in [1, 1000, 100_000, 1_000_000] {
-        let cache = cache(entries);
-        fill(&cache, &realm, entries);
-        let mut room = [0; JWT];
-        let order =
-            |n: u32| ((u64::from(n.wrapping_mul(0x9e37_79b1)) * u64::from(entries)) >> 32) as u32;
-        (0..1_000_000).for_each(|n| hit(&cache, &realm, order(n), &mut room));
-        let mut single: Vec<u64> = (0..200_000)
-            .map(|n| {
-                let start = Instant::now();
-                hit(&cache, &realm, order(n), &mut room);
-                start.elapsed().as_nanos() as u64
-            })
-            .collect();
-        single.sort_unstable();
-        let part = |of: usize| single[single.len() * of / 1000];
-        println!(
-            "  {entries:>9} entries  p50 {} ns  p99 {} ns  p99.9 {} ns",
-            part(500),
-            part(990),
-            part(999)
-        );
+        report_hits(&format!("{entries:>9} entries"), hits(entries));
     }
+    println!("copy of {JWT} bytes from a random place of as much memory as such entries take");
+    for entries in [1, 1000, 100_000, 1_000_000] {
+        report_hits(&format!("{entries:>9} pieces "), copies(entries));
+    }
+}
+
+/// Times of single hits, sorted.
+fn hits(entries: u32) -> Vec<u64> {
+    let realm = RealmKey::new(&[7; 32], [&b"realm"[..]]);
+    let cache = cache(entries);
+    fill(&cache, &realm, entries);
+    let mut room = [0; JWT];
+    single(entries, |number| hit(&cache, &realm, number, &mut room))
+}
+
+/// Times of single copies, sorted.
+fn copies(pieces: u32) -> Vec<u64> {
+    const PIECE: usize = 1408;
+    let len = pieces as usize * PIECE;
+    // SAFETY: the mapping has this length, holds zeros and stays until the program ends.
+    let memory = unsafe { std::slice::from_raw_parts_mut(map(len).as_ptr(), len) };
+    memory.fill(1);
+    let mut room = [0; JWT];
+    single(pieces, |number| {
+        let from = number as usize * PIECE;
+        black_box(&mut room).copy_from_slice(&memory[from..from + JWT]);
+    })
+}
+
+/// Times of single calls with random numbers below a limit, in nanoseconds and sorted.
+fn single(limit: u32, mut call: impl FnMut(u32)) -> Vec<u64> {
+    let mut random = Random(u64::from(limit));
+    (0..1_000_000).for_each(|_| call(random.below(limit)));
+    let mut times: Vec<u64> = (0..500_000)
+        .map(|_| {
+            let number = random.below(limit);
+            let start = Instant::now();
+            call(number);
+            start.elapsed().as_nanos() as u64
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+fn report_hits(what: &str, sorted: Vec<u64>) {
+    let part = |of: usize| sorted[sorted.len() * of / 1000];
+    println!("  {what}  p50 {} ns  p99 {} ns  p99.9 {} ns", part(500), part(990), part(999));
 }
 
 /// Nanoseconds of one of `times` calls, in the quietest of five runs.
@@ -141,10 +189,7 @@ fn count(what: &str, times: u32) {
             "none" => _ = black_box(token(n)),
             "blake3" => _ = black_box(realm.token(&token(n))),
             "sha256" => _ = black_box(sha256(&keyed, &token(n))),
-            // Every hit moves its entry to the front of the list.
             "hit" => hit(&cache, &realm, n % 1000, &mut room),
-            // The entry is at the front already.
-            "first" => hit(&cache, &realm, 0, &mut room),
             _ => panic!("cannot count {what}"),
         }
     }

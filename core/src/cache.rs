@@ -1,14 +1,18 @@
 //! What the authorization server said, kept in memory that all worker processes share.
 //!
-//! A cache is one region of bytes: an exact LRU over entries of any size up to the region's, without
-//! pointers, so that every process may see it at another address. The region is divided into shards,
+//! A cache is one region of bytes, with entries of any size up to the region's and without pointers, so
+//! that every process may see it at another address. The region is divided into shards,
 //! each with its own lock, by bits of the key. A process that is killed at whatever instruction costs at
 //! most the entries of the shard that it was in.
 //!
 //! Memory: an entry whose JWT has 1,200 bytes takes 1,408 bytes, index and all that is fixed included at
 //! most 1,450 of a region of 256 KiB or more.
 
+mod body;
 mod check;
+mod copy;
+mod order;
+mod prefetch;
 mod region;
 mod shard;
 mod unit;
@@ -65,6 +69,11 @@ pub enum OpenError {
     #[error("cannot make a lock between processes in the cache zone (system error {0})")]
     Lock(i32),
 }
+
+/// Two caches were made with different secrets: the keys of one mean nothing in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caches were made with different secrets: make the new one with the secret of the old")]
+pub struct OtherSecret;
 
 /// The answer of [`Cache::look_up`]. Has no `Debug`: it carries a JWT.
 pub enum LookUp<'b> {
@@ -190,8 +199,8 @@ impl Cache {
             .unwrap_or(LookUp::Miss)
     }
 
-    /// Stores what the authorization server said, in place of what was known of the token. The least
-    /// recently used entries of the same kind go where there is no room. An answer to an earlier question
+    /// Stores what the authorization server said, in place of what was known of the token. Entries
+    /// of the same kind that nobody asked for lately go where there is no room. An answer to an earlier question
     /// than the one that is known by now is not stored: the server may have revoked the token in between.
     ///
     /// The JWT counts for active records alone. One whose `exp` has passed is stored as expired.
@@ -211,6 +220,19 @@ impl Cache {
         self.shard(key)
             .and_then(|shard| shard.run(|shard| shard.remove(key.bytes())))
             .unwrap_or(false)
+    }
+
+    /// Takes over what another cache holds, as much as fits by this one's budgets: first what was asked for
+    /// lately, the newest first. What is known here stays. Says how many entries were copied.
+    ///
+    /// The other cache may be in use meanwhile, by any process, and so may this one: one shard of either
+    /// is locked at a time, and never for long. What is stored in the other one later is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherSecret`] unless this cache was made with the other's [`Cache::secret`].
+    pub fn copy_from(&self, old: &Self) -> Result<u64, OtherSecret> {
+        copy::copy(self, old)
     }
 
     /// Figures for a status page.
@@ -251,7 +273,14 @@ impl Cache {
 
     #[inline]
     fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
-        let [a, b, c, d, ..] = *key.bytes();
-        self.region.lock(u32::from_le_bytes([a, b, c, d]) as usize).map(Shard::new)
+        self.shard_of(key.bytes())
+    }
+
+    #[inline]
+    fn shard_of(&self, key: &[u8; 32]) -> Option<Shard<'_>> {
+        let [a, b, c, d, ..] = *key;
+        let number = u32::from_le_bytes([a, b, c, d]) as usize;
+        self.region.expect_bucket(number, key);
+        self.region.lock(number).map(Shard::new)
     }
 }

@@ -8,11 +8,12 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::OpenError;
+use super::prefetch::prefetch;
 use super::unit::{NONE, UNIT, Unit};
 use crate::lock::{Acquired, Lock};
 
 /// Changes with every change of the layout, also of what the bytes mean.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"phantom\x01");
 
 /// Shards beyond this many no longer lower the wait for locks by anything that counts.
@@ -59,7 +60,7 @@ pub(super) struct State {
     pub(super) recoveries: u64,
 }
 
-/// A list of entries in order of use.
+/// A list of entries, see `order`.
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct List {
@@ -92,6 +93,14 @@ impl Geometry {
         let units_offset = SHARD_HEAD + (buckets * size_of::<u32>()).next_multiple_of(UNIT);
         Self { shards, shard_len, buckets, units_offset, units }
     }
+}
+
+/// The bucket of a key. Its first four bytes have chosen the shard; the next four choose here.
+#[inline]
+pub(super) fn bucket_number(key: &[u8; 32], buckets: usize) -> usize {
+    let [_, _, _, _, a, b, c, d, ..] = *key;
+    let spread = u64::from(u32::from_le_bytes([a, b, c, d]));
+    ((spread * buckets as u64) >> 32) as usize
 }
 
 /// The region, as this process sees it.
@@ -181,6 +190,14 @@ impl Region {
         debug_assert!(shard < self.geometry.shards);
         // SAFETY: all shards lie within the region; offsets are multiples of the alignment.
         unsafe { self.base.as_ptr().add(HEADER + shard * self.geometry.shard_len).cast() }
+    }
+
+    /// Has the processor fetch the bucket of a key while its shard is being locked.
+    #[inline]
+    pub(super) fn expect_bucket(&self, shard: usize, key: &[u8; 32]) {
+        let head = self.shard_head(shard & (self.geometry.shards - 1)).cast::<u8>();
+        let number = bucket_number(key, self.geometry.buckets);
+        prefetch::<{ size_of::<u32>() }>(head.wrapping_add(SHARD_HEAD + number * size_of::<u32>()));
     }
 
     /// Locks a shard; numbers wrap around. `None`: the lock cannot be had, see

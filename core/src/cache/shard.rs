@@ -1,4 +1,4 @@
-//! The entries of one shard: hash chains, the two lists in order of use, their budgets, the pool of units.
+//! The entries of one shard: hash chains and budgets, and what is done with an entry.
 //!
 //! Active entries and small ones (inactive, expired) evict only their own kind beyond what each is
 //! guaranteed, so that a flood of tokens that nobody issued pushes out no token that somebody did:
@@ -8,8 +8,9 @@
 //!
 //! No link is trusted. One that cannot be right is a [`Fault`], after which the caller empties the shard.
 
-use super::region::{List, Locked};
-use super::unit::{DATA, FAR, Head, Index, NEAR, NONE, Unit, units_for};
+use super::prefetch::prefetch;
+use super::region::{Locked, bucket_number};
+use super::unit::{DATA, Head, NEAR, NONE, UNIT, Unit, units_for};
 use super::{LookUp, Stored};
 use crate::freshness::{Age, Freshness};
 use crate::record::{Record, State, UnixMillis};
@@ -30,7 +31,7 @@ const SMALL_RESERVE_LEAST: u32 = 16;
 
 /// A locked shard whose content is taken for what it should be.
 pub(super) struct Shard<'a> {
-    locked: Locked<'a>,
+    pub(super) locked: Locked<'a>,
 }
 
 impl<'a> Shard<'a> {
@@ -70,7 +71,7 @@ impl<'a> Shard<'a> {
         match record.state {
             State::Active if record.is_expired(now) => {
                 record.state = State::Expired;
-                self.expire(id)?;
+                self.expire(id, now)?;
                 Ok(LookUp::Expired(record))
             }
             _ if age == Age::Over => Ok(LookUp::Miss),
@@ -83,15 +84,15 @@ impl<'a> Shard<'a> {
                     return Ok(LookUp::NoRoom);
                 };
                 self.copy_jwt(id, document)?;
-                self.touch(id, record.state)?;
+                self.mark(id)?;
                 Ok(LookUp::Active { document, record, age })
             }
             State::Inactive => {
-                self.touch(id, record.state)?;
+                self.mark(id)?;
                 Ok(LookUp::Inactive(record))
             }
             State::Expired => {
-                self.touch(id, record.state)?;
+                self.mark(id)?;
                 Ok(LookUp::Expired(record))
             }
         }
@@ -121,12 +122,12 @@ impl<'a> Shard<'a> {
             return Ok(Stored::TooLarge);
         }
         let need = need as u32;
-        self.make_room(record.state, need)?;
+        self.make_room(record.state, need, now)?;
         let id = self.insert(key, record, jwt)?;
+        // Whoever asked the server again wanted the entry that was there.
+        self.head_mut(id)?.used = u32::from(known.is_some());
         self.link_newest(id, record.state, need)?;
-        let bucket = self.bucket(key)?;
-        let first = std::mem::replace(bucket, id);
-        self.head_mut(id)?.hash_next = first;
+        self.hash(key, id)?;
         Ok(Stored::Stored)
     }
 
@@ -174,7 +175,7 @@ impl<'a> Shard<'a> {
     }
 
     #[inline]
-    fn head_mut(&mut self, id: u32) -> Result<&mut Head, Fault> {
+    pub(super) fn head_mut(&mut self, id: u32) -> Result<&mut Head, Fault> {
         self.owned_mut(id, id).map(Unit::head_mut)
     }
 
@@ -189,7 +190,7 @@ impl<'a> Shard<'a> {
     }
 
     #[inline]
-    fn owned_mut(&mut self, owner: u32, unit: u32) -> Result<&mut Unit, Fault> {
+    pub(super) fn owned_mut(&mut self, owner: u32, unit: u32) -> Result<&mut Unit, Fault> {
         self.locked
             .units
             .get_mut(unit.wrapping_sub(1) as usize)
@@ -197,12 +198,9 @@ impl<'a> Shard<'a> {
             .ok_or(Fault)
     }
 
-    /// The bucket of a key. Its first four bytes have chosen the shard; the next four choose here.
     #[inline]
     pub(super) fn bucket_number(&self, key: &[u8; 32]) -> usize {
-        let [_, _, _, _, a, b, c, d, ..] = *key;
-        let spread = u64::from(u32::from_le_bytes([a, b, c, d]));
-        ((spread * self.locked.buckets.len() as u64) >> 32) as usize
+        bucket_number(key, self.locked.buckets.len())
     }
 
     fn bucket(&mut self, key: &[u8; 32]) -> Result<&mut u32, Fault> {
@@ -210,9 +208,20 @@ impl<'a> Shard<'a> {
         self.locked.buckets.get_mut(number).ok_or(Fault)
     }
 
+    /// Has the processor fetch a whole entry while only its number is known, as if its units lay side by
+    /// side, which they do unless sizes are very mixed. In a large cache this is one way to memory less.
     #[inline]
-    fn find(&self, key: &[u8; 32]) -> Result<Option<u32>, Fault> {
+    fn expect_entry(&self, id: u32) {
+        if id != NONE {
+            let first = self.locked.units.as_ptr().wrapping_add(id.wrapping_sub(1) as usize);
+            prefetch::<{ (1 + NEAR) * UNIT }>(first.cast());
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &[u8; 32]) -> Result<Option<u32>, Fault> {
         let mut id = *self.locked.buckets.get(self.bucket_number(key)).ok_or(Fault)?;
+        self.expect_entry(id);
         for _ in 0..LONGEST_CHAIN {
             if id == NONE {
                 return Ok(None);
@@ -226,116 +235,10 @@ impl<'a> Shard<'a> {
         Err(Fault)
     }
 
-    /// Copies the JWT of an entry to `out`, which has its length.
-    ///
-    /// The neighbours in the list are not needed before [`Shard::touch`]. They are asked for here because in
-    /// a large cache they come from far away, and meanwhile the copying goes on: a fifth of a hit's time.
-    #[inline]
-    fn copy_jwt(&self, id: u32, out: &mut [u8]) -> Result<(), Fault> {
-        let head = self.head(id)?;
-        for &neighbour in &[head.newer, head.older] {
-            if neighbour != NONE {
-                self.head(neighbour)?;
-            }
-        }
-        let (whole, rest) = out.as_chunks_mut::<DATA>();
-        for (&unit, piece) in head.near.iter().zip(whole.iter_mut()) {
-            *piece = self.owned(id, unit)?.data().bytes;
-        }
-        if let Some(&unit) = head.near.get(whole.len()) {
-            return self.copy_rest(id, unit, rest);
-        }
-        self.copy_far(id, head.index, whole, rest)
-    }
-
-    /// Copies the last piece of a JWT, which may be empty.
-    fn copy_rest(&self, id: u32, unit: u32, rest: &mut [u8]) -> Result<(), Fault> {
-        if !rest.is_empty() {
-            let bytes = &self.owned(id, unit)?.data().bytes;
-            rest.copy_from_slice(bytes.get(..rest.len()).ok_or(Fault)?);
-        }
-        Ok(())
-    }
-
-    /// Copies what the index units name.
-    fn copy_far(
-        &self,
-        id: u32,
-        mut page: u32,
-        whole: &mut [[u8; DATA]],
-        rest: &mut [u8],
-    ) -> Result<(), Fault> {
-        let mut pieces = whole.iter_mut().skip(NEAR);
-        loop {
-            if pieces.len() == 0 && rest.is_empty() {
-                return Ok(());
-            }
-            let index = self.owned(id, page)?.index();
-            let copied = pieces.len();
-            for (&unit, piece) in index.units.iter().zip(pieces.by_ref()) {
-                *piece = self.owned(id, unit)?.data().bytes;
-            }
-            if let Some(&unit) = index.units.get(copied) {
-                return self.copy_rest(id, unit, rest);
-            }
-            page = index.next;
-        }
-    }
-
-    fn list(&mut self, state: State) -> &mut List {
-        match state {
-            State::Active => &mut self.locked.state.active,
-            State::Inactive | State::Expired => &mut self.locked.state.small,
-        }
-    }
-
-    /// Makes an entry the most recently used of its list.
-    #[inline]
-    fn touch(&mut self, id: u32, state: State) -> Result<(), Fault> {
-        if self.list(state).newest == id {
-            return Ok(());
-        }
-        self.locked.change();
-        self.unlink(id, state, 0)?;
-        self.link_newest(id, state, 0)
-    }
-
-    /// Puts an entry at the head of its list, which counts `units` more.
-    fn link_newest(&mut self, id: u32, state: State, units: u32) -> Result<(), Fault> {
-        let list = self.list(state);
-        list.entries = list.entries.checked_add(1).ok_or(Fault)?;
-        list.units = list.units.checked_add(units).ok_or(Fault)?;
-        let older = std::mem::replace(&mut list.newest, id);
-        if older == NONE {
-            list.oldest = id;
-        } else {
-            self.head_mut(older)?.newer = id;
-        }
-        let head = self.head_mut(id)?;
-        head.newer = NONE;
-        head.older = older;
-        Ok(())
-    }
-
-    /// Takes an entry out of its list, which counts `units` less.
-    fn unlink(&mut self, id: u32, state: State, units: u32) -> Result<(), Fault> {
-        let head = self.head(id)?;
-        let (newer, older) = (head.newer, head.older);
-        if newer != NONE {
-            self.head_mut(newer)?.older = older;
-        }
-        if older != NONE {
-            self.head_mut(older)?.newer = newer;
-        }
-        let list = self.list(state);
-        if newer == NONE {
-            list.newest = older;
-        }
-        if older == NONE {
-            list.oldest = newer;
-        }
-        list.entries = list.entries.checked_sub(1).ok_or(Fault)?;
-        list.units = list.units.checked_sub(units).ok_or(Fault)?;
+    /// Puts an entry into its hash chain.
+    pub(super) fn hash(&mut self, key: &[u8; 32], id: u32) -> Result<(), Fault> {
+        let first = std::mem::replace(self.bucket(key)?, id);
+        self.head_mut(id)?.hash_next = first;
         Ok(())
     }
 
@@ -361,7 +264,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Removes an entry from everything and frees its units.
-    fn drop_entry(&mut self, id: u32) -> Result<(), Fault> {
+    pub(super) fn drop_entry(&mut self, id: u32) -> Result<(), Fault> {
         let state = self.head(id)?.record().ok_or(Fault)?.state;
         self.unhash(id)?;
         let body = self.free_jwt(id)?;
@@ -369,135 +272,17 @@ impl<'a> Shard<'a> {
         self.free(id, id)
     }
 
-    /// Evicts until `units` more can be had for an entry in this state.
-    fn make_room(&mut self, state: State, units: u32) -> Result<(), Fault> {
-        let limit = match state {
-            State::Active => self.active_limit(),
-            State::Inactive | State::Expired => self.small_limit(),
-        };
-        while self.list(state).units.saturating_add(units) > limit {
-            self.evict(state)?;
-        }
-        // What active entries leave is more than the reserve: there are small ones as long as it is full.
-        while self.unused()? < units {
-            self.evict(State::Inactive)?;
-        }
-        Ok(())
-    }
-
-    fn unused(&self) -> Result<u32, Fault> {
-        let state = &self.locked.state;
-        let used = state.active.units.checked_add(state.small.units).ok_or(Fault)?;
-        self.total().checked_sub(used).ok_or(Fault)
-    }
-
-    /// Drops the least recently used entry of a list.
-    fn evict(&mut self, state: State) -> Result<(), Fault> {
-        let list = self.list(state);
-        list.evictions = list.evictions.wrapping_add(1);
-        let oldest = list.oldest;
-        self.drop_entry(oldest)
-    }
-
     /// Turns an active entry into a small one that says "expired". Its JWT is overwritten.
     #[cold]
-    fn expire(&mut self, id: u32) -> Result<(), Fault> {
+    fn expire(&mut self, id: u32, now: UnixMillis) -> Result<(), Fault> {
         self.locked.change();
         let body = self.free_jwt(id)?;
         self.unlink(id, State::Active, body.saturating_add(1))?;
         while self.list(State::Expired).units >= self.small_limit() {
-            self.evict(State::Expired)?;
+            self.evict(State::Expired, now)?;
         }
         self.head_mut(id)?.set_state(State::Expired);
         self.link_newest(id, State::Expired, 1)
-    }
-
-    /// Writes an entry that is in no list and no chain yet.
-    fn insert(&mut self, key: &[u8; 32], record: &Record, jwt: &[u8]) -> Result<u32, Fault> {
-        let id = self.allocate()?;
-        let mut head = Head::new(id, *key, record);
-        head.jwt_len = jwt.len() as u32;
-        let mut pieces = jwt.chunks(DATA);
-        for (unit, piece) in head.near.iter_mut().zip(pieces.by_ref()) {
-            *unit = self.insert_piece(id, piece)?;
-        }
-        let mut last = NONE;
-        while pieces.len() > 0 {
-            let page = self.allocate()?;
-            let mut index = Index { owner: id, next: NONE, units: [NONE; FAR] };
-            for (unit, piece) in index.units.iter_mut().zip(pieces.by_ref()) {
-                *unit = self.insert_piece(id, piece)?;
-            }
-            *self.owned_mut(NONE, page)?.index_mut() = index;
-            if last == NONE {
-                head.index = page;
-            } else {
-                self.owned_mut(id, last)?.index_mut().next = page;
-            }
-            last = page;
-        }
-        *self.owned_mut(NONE, id)?.head_mut() = head;
-        Ok(id)
-    }
-
-    fn insert_piece(&mut self, id: u32, piece: &[u8]) -> Result<u32, Fault> {
-        let unit = self.allocate()?;
-        self.owned_mut(NONE, unit)?.fill(id, piece);
-        Ok(unit)
-    }
-
-    /// Takes a unit from the pool. It is still marked as a free one.
-    fn allocate(&mut self) -> Result<u32, Fault> {
-        let free = self.locked.state.free;
-        if free != NONE {
-            self.locked.state.free = self.owned(NONE, free)?.index().next;
-            return Ok(free);
-        }
-        let touched = self.locked.state.touched;
-        if touched >= self.total() {
-            return Err(Fault);
-        }
-        let unit = touched + 1;
-        self.locked.state.touched = unit;
-        Ok(unit)
-    }
-
-    /// Overwrites a unit and gives it back to the pool.
-    fn free(&mut self, owner: u32, unit: u32) -> Result<(), Fault> {
-        let next = self.locked.state.free;
-        self.owned_mut(owner, unit)?.clear(next);
-        self.locked.state.free = unit;
-        Ok(())
-    }
-
-    /// Frees the units of an entry's JWT; says how many.
-    ///
-    /// Backwards as far as that goes: the pool is a stack, and the next entry of the same size then finds
-    /// its units in the order of their addresses, as this one did.
-    fn free_jwt(&mut self, id: u32) -> Result<u32, Fault> {
-        let head = *self.head(id)?;
-        let len = head.jwt_len as usize;
-        let data = len.div_ceil(DATA);
-        let mut far = data.saturating_sub(NEAR);
-        let mut page = head.index;
-        while far > 0 {
-            let index = *self.owned(id, page)?.index();
-            let here = far.min(FAR);
-            for &unit in index.units.iter().take(here).rev() {
-                self.free(id, unit)?;
-            }
-            self.free(id, page)?;
-            page = index.next;
-            far -= here;
-        }
-        for &unit in head.near.iter().take(data).rev() {
-            self.free(id, unit)?;
-        }
-        let head = self.head_mut(id)?;
-        head.jwt_len = 0;
-        head.index = NONE;
-        head.near = [NONE; NEAR];
-        Ok((units_for(len) - 1) as u32)
     }
 }
 

@@ -7,7 +7,7 @@
 //! Every unit of an entry bears the entry's number. A link that went astray is thereby found before a
 //! byte is read through it, and one entry's JWT never comes out under another's key.
 
-use crate::record::{CacheDirectives, Document, Record, State};
+use crate::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
 /// Bytes of a unit: two cache lines.
 pub(super) const UNIT: usize = 128;
@@ -38,9 +38,9 @@ pub(super) struct Head {
     pub(super) key: [u8; 32],
     /// Next entry of the same bucket.
     pub(super) hash_next: u32,
-    /// Neighbour towards the most recently used.
+    /// Neighbour towards the newest.
     pub(super) newer: u32,
-    /// Neighbour towards the least recently used.
+    /// Neighbour towards the oldest.
     pub(super) older: u32,
     pub(super) jwt_len: u32,
     confirmed: i64,
@@ -49,8 +49,10 @@ pub(super) struct Head {
     state: u16,
     flags: u16,
     pub(super) near: [u32; NEAR],
+    /// Not zero: asked for since it came to where it is in its list, see `order`.
+    pub(super) used: u32,
     /// For facts to come; zero.
-    reserved: [u32; 2],
+    reserved: u32,
 }
 
 /// Names data units beyond the head's. In a free unit `next` is the next free one.
@@ -166,7 +168,8 @@ impl Head {
             state: 0,
             flags: 0,
             near: [NONE; NEAR],
-            reserved: [0; 2],
+            used: 0,
+            reserved: 0,
         };
         head.set_state(record.state);
         let facts = [
@@ -186,6 +189,11 @@ impl Head {
             State::Inactive => INACTIVE,
             State::Expired => EXPIRED,
         };
+    }
+
+    /// Whether there is an `exp` and it has passed.
+    pub(super) fn is_over(&self, now: UnixMillis) -> bool {
+        self.flags & HAS_EXPIRES != 0 && now >= self.expires
     }
 
     /// The facts; `None` if they are none that [`Head::new`] writes.

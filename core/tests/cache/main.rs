@@ -6,4 +6,5 @@ mod damage;
 mod documents;
 mod model;
 mod processes;
+mod resize;
 mod support;

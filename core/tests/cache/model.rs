@@ -1,7 +1,7 @@
 //! Random operations against a model that does the same with plain vectors.
 
 use phantom_token_core::cache::{Cache, Stored};
-use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::freshness::{Age, Control, Freshness};
 use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 use proptest::prelude::*;
 
@@ -51,6 +51,7 @@ struct Entry {
     number: u32,
     record: Record,
     jwt: Vec<u8>,
+    used: bool,
 }
 
 impl Entry {
@@ -60,17 +61,45 @@ impl Entry {
     }
 }
 
-/// Both lists begin with the most recently used.
-struct Model {
-    active: Vec<Entry>,
-    small: Vec<Entry>,
-    total: usize,
-    active_evictions: u64,
-    small_evictions: u64,
+/// Entries in the order in which they came.
+#[derive(Default)]
+struct List {
+    /// The oldest first.
+    entries: Vec<Entry>,
+    evictions: u64,
 }
 
-fn units(list: &[Entry]) -> usize {
-    list.iter().map(Entry::units).sum()
+impl List {
+    fn units(&self) -> usize {
+        self.entries.iter().map(Entry::units).sum()
+    }
+
+    fn find(&mut self, number: u32) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.number == number)
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.number == number)?;
+        Some(self.entries.remove(at))
+    }
+
+    fn evict(&mut self, over: impl Fn(&Record) -> bool) {
+        self.evictions += 1;
+        for _ in 0..64 {
+            if !self.entries[0].used || over(&self.entries[0].record) {
+                break;
+            }
+            self.entries[0].used = false;
+            self.entries.rotate_left(1);
+        }
+        self.entries.remove(0);
+    }
+}
+
+struct Model {
+    active: List,
+    small: List,
+    total: usize,
 }
 
 impl Model {
@@ -78,69 +107,66 @@ impl Model {
         (self.total / 128).max(16)
     }
 
-    fn remove(&mut self, number: u32) -> bool {
-        let before = self.active.len() + self.small.len();
-        self.active.retain(|entry| entry.number != number);
-        self.small.retain(|entry| entry.number != number);
-        self.active.len() + self.small.len() < before
+    fn units(&self) -> usize {
+        self.active.units() + self.small.units()
     }
 
-    fn insert(&mut self, entry: Entry) -> Stored {
-        self.remove(entry.number);
+    fn remove(&mut self, number: u32) -> bool {
+        self.active.remove(number).or(self.small.remove(number)).is_some()
+    }
+
+    fn insert(&mut self, mut entry: Entry, now: UnixMillis) -> Stored {
+        entry.used = self.remove(entry.number);
         if entry.units() > self.total - self.reserve() {
             return Stored::TooLarge;
         }
         if entry.record.state == State::Active {
-            while units(&self.active) + entry.units() > self.total - self.reserve() {
-                self.active.pop();
-                self.active_evictions += 1;
+            while self.active.units() + entry.units() > self.total - self.reserve() {
+                self.active.evict(|record| record.is_over(now));
             }
-            while units(&self.active) + units(&self.small) + entry.units() > self.total {
-                self.small.pop();
-                self.small_evictions += 1;
+            while self.units() + entry.units() > self.total {
+                self.small.evict(|_| false);
             }
-            self.active.insert(0, entry);
+            self.active.entries.push(entry);
         } else {
-            while units(&self.small) + 1 > (self.total / 8).max(self.reserve())
-                || units(&self.active) + units(&self.small) + 1 > self.total
-            {
-                self.small.pop();
-                self.small_evictions += 1;
-            }
-            self.small.insert(0, entry);
+            self.insert_small(entry);
         }
         Stored::Stored
     }
 
+    fn insert_small(&mut self, entry: Entry) {
+        while self.small.units() + 1 > (self.total / 8).max(self.reserve())
+            || self.units() + 1 > self.total
+        {
+            self.small.evict(|_| false);
+        }
+        self.small.entries.push(entry);
+    }
+
     fn look_up(&mut self, number: u32, now: UnixMillis, rules: &Freshness) -> Found {
-        if let Some(at) = self.active.iter().position(|entry| entry.number == number) {
-            let entry = &self.active[at];
-            if entry.record.expires.is_some_and(|expires| now >= expires) {
-                let mut entry = self.active.remove(at);
+        if let Some(entry) = self.active.find(number) {
+            if entry.record.is_expired(now) {
+                let mut entry = self.active.remove(number).unwrap();
                 entry.record.state = State::Expired;
                 entry.jwt.clear();
                 let found = Found::Expired(entry.record);
-                self.insert(entry);
+                self.insert_small(entry);
                 return found;
             }
-            if !rules.is_fresh(&entry.record, now) {
+            if rules.age(&entry.record, now) == Age::Over {
                 return Found::Miss;
             }
-            let entry = self.active.remove(at);
-            let found = Found::Active(entry.jwt.clone(), entry.record);
-            self.active.insert(0, entry);
-            return found;
+            entry.used = true;
+            return Found::Active(entry.jwt.clone(), entry.record);
         }
-        if let Some(at) = self.small.iter().position(|entry| entry.number == number) {
-            let record = self.small[at].record;
-            if !rules.is_fresh(&record, now) {
+        if let Some(entry) = self.small.find(number) {
+            if rules.age(&entry.record, now) == Age::Over {
                 return Found::Miss;
             }
-            let entry = self.small.remove(at);
-            self.small.insert(0, entry);
-            return match record.state {
-                State::Expired => Found::Expired(record),
-                _ => Found::Inactive(record),
+            entry.used = true;
+            return match entry.record.state {
+                State::Expired => Found::Expired(entry.record),
+                _ => Found::Inactive(entry.record),
             };
         }
         Found::Miss
@@ -171,11 +197,9 @@ fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {
     let memory = Memory::new(len);
     let cache: Cache = memory.create();
     let mut model = Model {
-        active: Vec::new(),
-        small: Vec::new(),
+        active: List::default(),
+        small: List::default(),
         total: cache.stats().units_total as usize,
-        active_evictions: 0,
-        small_evictions: 0,
     };
     let mut now = NOW;
     let mut serial = 0;
@@ -193,14 +217,14 @@ fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {
                 };
                 let jwt = jwt(serial, len);
                 let stored = cache.store(&key(number), &record, &jwt, now);
-                let mut entry = Entry { number, record, jwt };
+                let mut entry = Entry { number, record, jwt, used: false };
                 if state == State::Active && record.is_expired(now) {
                     entry.record.state = State::Expired;
                 }
                 if entry.record.state != State::Active {
                     entry.jwt.clear();
                 }
-                prop_assert_eq!(stored, model.insert(entry));
+                prop_assert_eq!(stored, model.insert(entry, now));
             }
             Operation::LookUp { number, rules } => {
                 let rules = &LOCATIONS[rules];
@@ -214,11 +238,11 @@ fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {
         }
         prop_assert_eq!(cache.check(), Ok(()));
         let stats = cache.stats();
-        prop_assert_eq!(stats.active_entries as usize, model.active.len());
-        prop_assert_eq!(stats.small_entries as usize, model.small.len());
-        prop_assert_eq!(stats.active_evictions, model.active_evictions);
-        prop_assert_eq!(stats.small_evictions, model.small_evictions);
-        prop_assert_eq!(stats.units_used as usize, units(&model.active) + units(&model.small));
+        prop_assert_eq!(stats.active_entries as usize, model.active.entries.len());
+        prop_assert_eq!(stats.small_entries as usize, model.small.entries.len());
+        prop_assert_eq!(stats.active_evictions, model.active.evictions);
+        prop_assert_eq!(stats.small_evictions, model.small.evictions);
+        prop_assert_eq!(stats.units_used as usize, model.units());
         prop_assert_eq!(stats.recoveries, 0);
     }
     for number in 0..48 {

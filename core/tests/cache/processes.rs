@@ -10,7 +10,7 @@ use phantom_token_core::record::Record;
 use crate::support::*;
 
 /// Runs `work` in a child process; what it returns is the exit status.
-fn fork(work: impl FnOnce() -> i32) -> libc::pid_t {
+pub(crate) fn fork(work: impl FnOnce() -> i32) -> libc::pid_t {
     // SAFETY: the child only computes in its own memory and the region, and leaves without unwinding.
     match unsafe { libc::fork() } {
         0 => {
@@ -25,20 +25,20 @@ fn fork(work: impl FnOnce() -> i32) -> libc::pid_t {
     }
 }
 
-fn wait(pid: libc::pid_t) -> i32 {
+pub(crate) fn wait(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: our own child.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     status
 }
 
-fn kill(pid: libc::pid_t) {
+pub(crate) fn kill(pid: libc::pid_t) {
     // SAFETY: our own child.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
 }
 
 /// One random operation; false if the cache gave something that it should not.
-fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 8192]) -> bool {
+pub(crate) fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 8192]) -> bool {
     let number = random.below(64) as u32;
     match random.below(8) {
         0..4 => {
