@@ -108,9 +108,11 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     if let Some(Outcome::Active { record, .. }) = context.outcome()
         && context.key.get() == Some(key)
         && !record.is_over(now)
+        && (context.was_asked() || location.freshness.is_fresh(&record, now))
         && let Some(known) = context.outcome()
     {
-        // Translated before the redirect, and nothing that shapes the verdict has changed.
+        // Translated before the redirect, nothing that shapes the verdict has changed, and it is either as
+        // young as the request or young enough for this location.
         return apply(request, context, known);
     }
     context.key.set(Some(key));

@@ -58,6 +58,13 @@ pub(crate) unsafe extern "C" fn arrived(
             forgive(question);
         }
         context.asking.set(false);
+        // Where the client is gone, NGINX would take the question to post_action's location, with all that is
+        // in it: not so a request that comes from there and may go nowhere else.
+        // SAFETY: the subrequest is live.
+        unsafe {
+            (*question.as_ptr()).set_post_action(1);
+            (*question.as_ptr()).set_uri_changes(0);
+        }
         let parent = question.main();
         // SAFETY: the parent's connection is live.
         let client_gone = unsafe { (*parent.connection()).error() } != 0;
@@ -189,7 +196,8 @@ pub(crate) fn fail(waiting: Request<'_>, reason: Reason, retry_after: &[u8]) {
 fn overflowed(question: Request<'_>, rc: ngx_int_t) -> bool {
     // SAFETY: the subrequest is live, and its upstream, if there is one, with it.
     unsafe {
-        let Some(upstream) = (*question.as_ptr()).upstream.as_ref() else { return false };
+        // Without an upstream the location answers by itself, and may do so at length.
+        let Some(upstream) = (*question.as_ptr()).upstream.as_ref() else { return rc == ERROR };
         rc == ERROR || upstream.pipe.as_ref().is_some_and(|pipe| pipe.downstream_error() != 0)
     }
 }

@@ -241,8 +241,9 @@ impl LocationConf {
         // SAFETY: the strings are the cycle's.
         let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
         ptr::eq(self, other)
-            || (((self.endpoint, self.exchange) == (other.endpoint, other.exchange)
-                || self.question_uri().is_null())
+            || (self.fixed_realm
+                && ((self.endpoint, self.exchange) == (other.endpoint, other.exchange)
+                    || self.question_uri().is_null())
                 && self.parameters == other.parameters
                 && self.members == other.members
                 && self.cache_key == other.cache_key

