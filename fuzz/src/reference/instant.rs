@@ -40,7 +40,7 @@ fn of_number(number: &str) -> Seconds {
         usize::try_from(index).ok().and_then(|index| digits.as_bytes().get(index)).unwrap_or(&b'0')
     };
     let integer: String = (0..point.min(400)).map(|index| char::from(*at(index))).collect();
-    let has_fraction = (point..digits.len() as i64).any(|index| *at(index) != b'0');
+    let has_fraction = (point.max(0)..digits.len() as i64).any(|index| *at(index) != b'0');
     let whole = whole(&integer);
     let whole = if !negative {
         whole
