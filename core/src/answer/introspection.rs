@@ -92,13 +92,14 @@ impl<'a> Asked<'_, 'a, '_> {
 
     /// The members are the claims.
     fn json_claims(&self) -> Result<Verdict<'a>, AnswerError> {
-        let body = self.answer.body.trim_ascii();
         let mut members = Members::default();
-        json::object(body, Name::of, |name, value| members.note(name, &value))
+        json::object(self.answer.body, Name::of, |name, value| members.note(name, &value))
             .map_err(AnswerError::Json)?;
         if !is_active(&members)? {
             return Ok(self.inactive());
         }
+        // Only now: a form feed is blank in ASCII, and not in JSON.
+        let body = self.answer.body.trim_ascii();
         Ok(self.active(Document::Json, body, None, Beside::from(&members)))
     }
 

@@ -62,6 +62,15 @@ fn syntax(column: usize) -> JsonError {
     JsonError::Syntax { line: 1, column }
 }
 
+/// A form feed is blank to some readers, and nothing that JSON may have in it.
+#[test]
+fn blanks_are_those_of_json() {
+    for body in ["{\"active\":true}\u{c}", "\u{c}{\"active\":true}", "{\"active\":true}\u{b}"] {
+        let found = claims(JSON, body);
+        assert!(matches!(found, Err(AnswerError::Json(JsonError::Syntax { .. }))), "{found:?}");
+    }
+}
+
 #[test]
 fn exp_and_cnf_in_json() {
     let body = r#"{"active":true,"exp":1700000060.9,"cnf":{"x5t#S256":"x"}}"#;
