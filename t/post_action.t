@@ -31,6 +31,7 @@ http {
 
     server {
         listen 127.0.0.1:8080%%LISTEN%%;
+        listen 127.0.0.1:8083;
         %%H2%%
         post_action /done;
 
@@ -53,6 +54,6 @@ $as->wait_for_question($token, 1);
 $h2->reset($stream);
 $h2->ping();
 $as->release($token);
-is(call('/done-yet', token())->status(), 401, 'the worker goes on');
+is(call('/done-yet', token(), port => 8083)->status(), 401, 'the worker goes on');
 is(scalar(grep { $_->{body} =~ /\Q$token/ } $api->requests()), 0, 'the token is not in what post_action sends');
 is(scalar(grep { $_->{head} =~ /Basic/ } $api->requests()), 0, 'nor are our credentials');

@@ -37,7 +37,7 @@ http {
 
     phantom_token on;
     phantom_token_introspection_endpoint /introspect;
-    add_header Outcome "$phantom_token_cache_status $phantom_token_error" always;
+    add_header Outcome "$phantom_token_cache_status,$phantom_token_error" always;
 
     server {
         listen 127.0.0.1:8080;
@@ -45,8 +45,8 @@ http {
 
         location / { proxy_pass http://127.0.0.1:8082; }
         location = /barrier { phantom_token off; return 204; }
-        location /logged { add_header Fingerprint $phantom_token_fingerprint; proxy_pass http://127.0.0.1:8082; }
-        location /claim { add_header Sub $phantom_token_claim_sub; proxy_pass http://127.0.0.1:8082; }
+        location /logged { proxy_set_header X-Token $phantom_token_fingerprint; proxy_pass http://127.0.0.1:8082; }
+        location /claim { proxy_set_header X-Subject $phantom_token_claim_sub; proxy_pass http://127.0.0.1:8082; }
         location /cookie { phantom_token on token=$cookie_session; proxy_pass http://127.0.0.1:8082; }
         location /short { phantom_token_lock_timeout 1ms; proxy_pass http://127.0.0.1:8082; }
         location /moved { try_files /nothing /there; }
@@ -122,64 +122,66 @@ sub aborted {
     barrier();
     $as->release($token);
     $rest->();
-    return call_until(sub { $_[0]->header('Outcome') eq 'HIT ' }, '/', $token);
+    return call_until(sub { $_[0]->header('Outcome') eq 'HIT,' }, '/', $token);
 }
 
-# One request of each kind, which may be with the cached token of the worker, and how it comes out.
+# One request of each kind, which may be with the cached token of the worker, and how it comes out: the status, what
+# the cache says and the slug.
 my %requests = (
-    'hit' => ['200 HIT ', sub { call('/', $_[0]) }],
-    'hit, with the fingerprint' => ['200 HIT ', sub { call('/logged', $_[0]) }],
-    'hit, with a claim' => ['200 HIT ', sub { call('/claim', $_[0]) }],
-    'hit, token in a cookie' => ['200 MISS ', sub {
+    'hit' => ['200 HIT,', sub { call('/', $_[0]) }],
+    'hit, with the fingerprint' => ['200 HIT,', sub { call('/logged', $_[0]) }],
+    'hit, with a claim' => ['200 HIT,', sub { call('/claim', $_[0]) }],
+    'hit, token in a cookie' => ['200 MISS,', sub {
         call('/cookie', undef, headers => [Cookie => 'a=1; session=' . active() . '; b=2']);
     }],
-    'hit, try_files' => ['200 HIT ', sub { call('/moved', $_[0]) }],
-    'miss' => ['200 MISS ', sub { call('/', active()) }],
-    'miss, JSON' => ['200 MISS ', sub {
+    'hit, try_files' => ['200 HIT,', sub { call('/moved', $_[0]) }],
+    'miss' => ['200 MISS,', sub { call('/', active()) }],
+    'miss, JSON' => ['200 MISS,', sub {
         call('/', answered($as->json_answer({ active => \1, jwt => $jwt })));
     }],
-    'miss, error page' => ['200 MISS inactive', sub { call('/page', answered()) }],
-    'claims' => ['200 MISS ', sub {
+    'miss, error page' => ['200 MISS,inactive', sub { call('/page', answered()) }],
+    'claims' => ['200 MISS,', sub {
         call('/claims', answered($as->json_answer('{"active":true,"sub":"alice","aud":["a b","c"],"exp":99999999999}')));
     }],
-    'envelope' => ['200 MISS ', sub {
+    'envelope' => ['200 MISS,', sub {
         call('/claims', answered($as->envelope_answer(Test::PhantomToken::JWT::envelope({ active => \1 }))));
     }],
-    'exchange' => ['200 MISS ', sub {
+    'exchange' => ['200 MISS,', sub {
         my $token = Test::PhantomToken::JWT::opaque_token();
         $as->script($token, $as->exchange_answer($jwt));
         call('/exchange', $token);
     }],
-    'confirmed' => ['200 HIT ', sub {
+    'confirmed' => ['200 HIT,', sub {
         my $token = active();
         call('/confirmed', $token);
         call_until(sub { $as->questions($token) > 1 }, '/confirmed', $token);
         call('/', $token);
     }],
-    'stale' => ['200 STALE ', sub {
+    'stale' => ['200 STALE,', sub {
         my $token = answered($as->jwt_answer($jwt), { status => 500 });
         call('/stale', $token);
-        call_until(sub { $_[0]->header('Outcome') eq 'STALE ' }, '/stale', $token);
+        call_until(sub { $_[0]->header('Outcome') eq 'STALE,' }, '/stale', $token);
     }],
-    'no token' => ['401  no_credentials', sub { call('/', undef) }],
-    'no token, satisfy any' => ['200  no_credentials', sub { call('/any', undef) }],
-    'malformed' => ['401  malformed', sub { call('/', 'a b') }],
-    'two tokens' => ['400  several_tokens', sub { call('/?access_token=x', $_[0]) }],
-    'inactive' => ['401 MISS inactive', sub { call('/', answered()) }],
-    'known to be inactive' => ['401 NEGATIVE inactive', sub {
+    'no token' => ['401 ,no_credentials', sub { call('/', undef) }],
+    'no token, satisfy any' => ['200 ,', sub { call('/any', undef) }],
+    'malformed' => ['401 ,malformed', sub { call('/', 'a b') }],
+    'two tokens' => ['400 ,several_tokens', sub { call('/?access_token=x', $_[0]) }],
+    'inactive' => ['401 MISS,inactive', sub { call('/', answered()) }],
+    'known to be inactive' => ['401 NEGATIVE,inactive', sub {
         my $token = answered();
         call('/', $token);
         call('/', $token);
     }],
-    'no JWT in the answer' => ['502 MISS server_bad_answer', sub {
+    'no JWT in the answer' => ['502 MISS,server_bad_answer', sub {
         call('/', answered($as->json_answer('{"active":true,"jwt":"x"}')));
     }],
-    'server down' => ['502 MISS server_unreachable', sub { call('/down', answered()) }],
-    'preflight' => ['204  ', sub {
+    # Asked no more when it has failed often enough.
+    'server down' => ['502 (?:MISS)?,server_unreachable', sub { call('/down', answered()) }],
+    'preflight' => ['204 ,', sub {
         call('/', undef, method => 'OPTIONS',
             headers => [Origin => 'https://a.example', 'Access-Control-Request-Method' => 'GET']);
     }],
-    'wait' => ['200 WAIT ', sub {
+    'wait' => ['200 WAIT,', sub {
         my $token = active(hold => 1);
         my @clients = start('/', $token);
         $as->wait_for_question($token, 1);
@@ -188,7 +190,7 @@ my %requests = (
         $as->release($token);
         return (map { $_->response() } @clients)[-1];
     }],
-    'wait in vain' => ['503 WAIT overload', sub {
+    'wait in vain' => ['503 WAIT,overload', sub {
         my $token = active(hold => 1);
         my $client = start('/', $token);
         $as->wait_for_question($token, 1);
@@ -197,7 +199,7 @@ my %requests = (
         $client->response();
         return $response;
     }],
-    'aborted while asking' => ['200 HIT ', sub {
+    'aborted while asking' => ['200 HIT,', sub {
         aborted(sub {
             my $client = start('/', $_[0]);
             $as->wait_for_question($_[0], 1);
@@ -205,7 +207,7 @@ my %requests = (
             return;
         });
     }],
-    'aborted while waiting' => ['200 HIT ', sub {
+    'aborted while waiting' => ['200 HIT,', sub {
         aborted(sub {
             my $client = start('/', $_[0]);
             $as->wait_for_question($_[0], 1);
@@ -215,7 +217,7 @@ my %requests = (
             return sub { $client->response() };
         });
     }],
-    'stream reset while asking' => ['200 HIT ', sub {
+    'stream reset while asking' => ['200 HIT,', sub {
         aborted(sub {
             my ($client, $stream) = start_h2('/', $_[0]);
             $as->wait_for_question($_[0], 1);
@@ -265,7 +267,7 @@ for my $kind (sort keys %requests) {
     my ($expected, $request) = @{ $requests{$kind} };
     my ($blocks, $bytes) = after($FEW, $request);
     my ($more_blocks, $more_bytes, $outcome) = after($MANY, $request);
-    is($outcome, $expected, "$kind: how it comes out");
+    like($outcome, qr/\A$expected\z/, "$kind: how it comes out");
 
     # A worker may have needed something once that it keeps, but not for every tenth request.
     my $allowed = ($MANY - $FEW) / 10;
