@@ -11,6 +11,8 @@ const OLDEST_NGINX: (u64, &str) = (1_022_000, "1.22.0");
 const VERSIONS: &[(&str, u64)] = &[
     // header fields of one name are linked by `ngx_table_elt_t.next`
     ("nginx1_23_0", 1_023_000),
+    // the PROXY protocol's header has `tlvs`
+    ("nginx1_23_2", 1_023_002),
 ];
 
 fn main() -> ExitCode {

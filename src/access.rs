@@ -104,15 +104,11 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     let Some(key) = realm::token_key(request, token) else {
         return apply(request, context, outcome(Reason::Internal));
     };
-    let now = request::now();
-    if let Some(Outcome::Active { record, .. }) = context.outcome()
-        && context.key.get() == Some(key)
-        && !record.is_over(now)
-        && (context.was_asked() || location.freshness.is_fresh(&record, now))
+    if context.key.get() == Some(key)
+        && context.is_usable_in(location)
         && let Some(known) = context.outcome()
     {
-        // Translated before the redirect, nothing that shapes the verdict has changed, and it is either as
-        // young as the request or young enough for this location.
+        // Translated before the redirect, and nothing that shapes the verdict has changed.
         return apply(request, context, known);
     }
     context.key.set(Some(key));

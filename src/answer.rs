@@ -28,6 +28,8 @@ use crate::request::{self, Request};
 use received::{Trouble, content_type, receive, retry_after, values};
 
 const CLIENT_CLOSED: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
+/// For how long a location confirms nothing in the background after it could not, in milliseconds.
+const CONFIRM_PAUSE: u64 = 1_000;
 const REQUEST_TIME_OUT: ngx_int_t = nginx_sys::NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t;
 
 /// NGINX finalises the question; the result takes the place of `rc`.
@@ -48,6 +50,13 @@ pub(crate) unsafe extern "C" fn arrived(
             // NGINX finalises a second time what failed on the first.
             return OK;
         }
+        // Where the client is gone, NGINX would take the question to post_action's location, with all that is
+        // in it: not so a request that comes from there and may go nowhere else. Before any way out of here.
+        // SAFETY: the subrequest is live, and has found its location.
+        unsafe {
+            (*question.as_ptr()).set_post_action(1);
+            (*question.as_ptr()).set_uri_changes(0);
+        }
         let overflowed = overflowed(question, rc);
         // SAFETY: the subrequest is live.
         if !overflowed && (rc == AGAIN || unsafe { (*question.as_ptr()).buffered() } != 0) {
@@ -58,13 +67,6 @@ pub(crate) unsafe extern "C" fn arrived(
             forgive(question);
         }
         context.asking.set(false);
-        // Where the client is gone, NGINX would take the question to post_action's location, with all that is
-        // in it: not so a request that comes from there and may go nowhere else.
-        // SAFETY: the subrequest is live.
-        unsafe {
-            (*question.as_ptr()).set_post_action(1);
-            (*question.as_ptr()).set_uri_changes(0);
-        }
         let parent = question.main();
         // SAFETY: the parent's connection is live.
         let client_gone = unsafe { (*parent.connection()).error() } != 0;
@@ -88,6 +90,11 @@ pub(crate) unsafe extern "C" fn arrived(
             Outcome::Refused { reason, .. } if !reason.is_clients()
         ));
         end(question, context, &outcome);
+        if context.background.get() && context.trouble_logged.get() {
+            // Every hit would try again, and log that it could not.
+            let from = request::monotonic().saturating_add(CONFIRM_PAUSE);
+            parent.location().confirms_from.set(usize::try_from(from).unwrap_or(usize::MAX));
+        }
         if let Some(flight) = NonNull::new(context.flight.get()) {
             context.flight.set(ptr::null_mut());
             // SAFETY: a flight that the context has is in the table.

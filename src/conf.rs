@@ -173,6 +173,10 @@ pub(crate) struct LocationConf {
     /// 0: off.
     pub(crate) refresh: ngx_msec_t,
     pub(crate) refresh_at: Position,
+    /// It was said for the `max_ttl` that holds here: no level nearer than it has set another one.
+    says_refresh: bool,
+    /// Not the outermost level.
+    has_inherited: bool,
     /// 0: off.
     pub(crate) use_stale: ngx_msec_t,
     pub(crate) lock_timeout: ngx_msec_t,
@@ -202,6 +206,8 @@ pub(crate) struct LocationConf {
     pub(crate) variables: [usize; 5],
     /// Stands in for a zone's secret where no zone is in use.
     secret: [u8; 32],
+    /// No verdict is confirmed in the background before, on NGINX's monotonic clock: one could not be.
+    pub(crate) confirms_from: Cell<ngx_msec_t>,
     /// This worker uses verdicts past their time, since the server cannot be asked.
     pub(crate) serves_stale: Cell<bool>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
@@ -385,6 +391,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 cache_control: UNSET,
                 refresh: ngx_msec_t::MAX,
                 refresh_at: nowhere,
+                says_refresh: false,
+                has_inherited: false,
                 use_stale: ngx_msec_t::MAX,
                 lock_timeout: ngx_msec_t::MAX,
                 max_introspections: UNSET_NUMBER,
@@ -407,6 +415,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 challenges: [ngx_str_t::empty(); 3],
                 variables: [0; 5],
                 secret: [0; 32],
+                confirms_from: Cell::new(0),
                 serves_stale: Cell::new(false),
                 realm_key: Cell::new(None),
             },

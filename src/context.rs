@@ -17,7 +17,7 @@ use crate::cache_zone::Zone;
 use crate::conf::{LocationConf, TokenSource};
 use crate::flight::{Flight, Waiter};
 use crate::pool::{Pool, string_over};
-use crate::request::Request;
+use crate::request::{self, Request};
 
 /// How far the request is on its way to a verdict.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -192,6 +192,8 @@ pub(crate) struct Context {
     pub(crate) server: Cell<u64>,
     /// When the request waits no longer, on NGINX's monotonic clock.
     pub(crate) wait_until: Cell<ngx_msec_t>,
+    /// No client has sent this request: it confirms a verdict in the background.
+    pub(crate) background: Cell<bool>,
     /// The subrequest that asks, as long as `asking`.
     pub(crate) question: Cell<*mut ngx_http_request_t>,
     /// What answers in the introspection location: `proxy_pass`, as a rule.
@@ -237,6 +239,7 @@ impl Context {
                 ticket: Cell::new(None),
                 server: Cell::new(0),
                 wait_until: Cell::new(0),
+                background: Cell::new(false),
                 question: Cell::new(ptr::null_mut()),
                 content_handler: Cell::new(None),
                 trouble_logged: Cell::new(false),
@@ -261,12 +264,16 @@ impl Context {
         self.faulty_claims.set(0);
     }
 
-    /// Whether the outcome was asked for by this request, or while it waited.
-    pub(crate) fn was_asked(&self) -> bool {
-        matches!(
+    /// Whether a verdict that another location has applied is one that this location's times would let be
+    /// used: it is as young as the request, having been asked for by it or while it waited, or is fresh here.
+    pub(crate) fn is_usable_in(&self, location: &LocationConf) -> bool {
+        let Some(Outcome::Active { record, .. }) = self.outcome.get() else { return false };
+        let now = request::now();
+        let was_asked = matches!(
             self.cache_status.get(),
             CacheStatus::Miss | CacheStatus::Wait | CacheStatus::Bypass
-        )
+        );
+        !record.is_over(now) && (was_asked || location.freshness.is_fresh(&record, now))
     }
 
     /// Whether the request stands, by its verdict, as `location` wants it.
@@ -275,8 +282,10 @@ impl Context {
         let applied = unsafe { self.location.get().as_ref() };
         self.stage.get() == Stage::Applied
             && self.reason.get().is_none()
-            && matches!(self.outcome.get(), Some(Outcome::Active { .. }))
-            && applied.is_some_and(|applied| location.agrees_with(applied))
+            && applied.is_some_and(|applied| {
+                core::ptr::eq(applied, location)
+                    || (location.agrees_with(applied) && self.is_usable_in(location))
+            })
     }
 
     /// The request's context, also behind an internal redirect; `None`: the module has not seen it.

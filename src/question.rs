@@ -95,6 +95,9 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
         return;
     }
     let location = request.location();
+    if request::monotonic() < location.confirms_from.get() as u64 {
+        return;
+    }
     let server = shared::server_of(request, location);
     // Another worker's question does as well, and where none may be asked now the verdict has its time.
     let ticket = match shared::take_turn_alone(location, key, server) {
@@ -124,10 +127,14 @@ fn ask_alone(
         shared::give_back(ticket);
         return None;
     };
+    if watch_end(asker, context).is_none() {
+        shared::give_back(ticket);
+        return None;
+    }
     // From here on the end of the request gives it back.
     context.ticket.set(Some(ticket));
     context.server.set(server);
-    watch_end(asker, context)?;
+    context.background.set(true);
     context.token.set(pool.string(token)?);
     context.key.set(Some(key));
     context.location.set(asker.location());

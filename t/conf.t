@@ -131,6 +131,15 @@ my @location = (
 
     # What does not exist yet is not silently accepted.
     ['phantom_token_no_such_directive on;', qr/unknown directive "phantom_token_no_such_directive"/],
+
+    ['phantom_token_cache_refresh soon;', qr/"phantom_token_cache_refresh" has an invalid value "soon".*"off"/],
+    ['phantom_token_cache_refresh;', qr/invalid number of arguments/],
+    ["$on phantom_token_cache_refresh 5m;", qr/"phantom_token_cache_refresh" is not shorter than/],
+    ["$on phantom_token_cache_max_ttl 10s; phantom_token_cache_refresh 10s;", qr/is not shorter than/],
+    ['phantom_token_cache_use_stale -1s;', qr/"phantom_token_cache_use_stale" has an invalid value "-1s"/],
+    ["$on phantom_token_max_introspections 0;", qr/"phantom_token_max_introspections" is from 1 to 64 with the zone "two"/],
+    ["$on phantom_token_max_introspections 65;", qr/"phantom_token_max_introspections" is from 1 to 64/],
+    ['phantom_token_max_introspections many;', qr/invalid number/],
 );
 
 # Given twice.
@@ -141,7 +150,8 @@ my @duplicates = (
     'phantom_token_cache_key a', 'phantom_token_cache_max_ttl 1m', 'phantom_token_cache_default_ttl 1m',
     'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey', 'phantom_token_exchange /a',
     'phantom_token_forward jwt', 'phantom_token_envelope verified', 'phantom_token_envelope_header X-A',
-    'phantom_token_preflight pass',
+    'phantom_token_preflight pass', 'phantom_token_cache_refresh 1s', 'phantom_token_cache_use_stale off',
+    'phantom_token_max_introspections 8',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -194,10 +204,13 @@ my @accepted = (
     "$on phantom_token_envelope_header X_Envelope; phantom_token_header X-Token; phantom_token_preflight check;",
     "$on phantom_token_forward claims; add_header Subject \$phantom_token_claim_sub;",
     'phantom_token_envelope_header X-Token; phantom_token_header X-Token;',
+    "$on phantom_token_cache_refresh off; phantom_token_cache_use_stale off; phantom_token_max_introspections 64;",
+    "$on phantom_token_cache_refresh 4m; phantom_token_cache_use_stale 1h; phantom_token_max_introspections 1;",
+    "$on phantom_token_cache off; phantom_token_max_introspections 500;",
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 16);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 21);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
@@ -321,3 +334,18 @@ C
 
 my $default = conf('', $on) =~ s/^ *phantom_token_cache.*\n//gmr;
 is($t->conf_fails($default), undef, 'no zone is named');
+
+# A time for refreshing that others have set does not forbid a shorter life; on one level the two contradict.
+
+is($t->conf_fails(conf('phantom_token_cache_refresh 1m;', "$on phantom_token_cache_max_ttl 30s;")), undef,
+    'an inherited refresh beside a shorter life');
+like($t->conf_fails(conf('phantom_token_cache_refresh 6m;', $on)) // 'accepted',
+    qr/"phantom_token_cache_refresh" is not shorter than.*conf_test\.conf:\d+$/, 'a refresh in http longer than the default');
+like($t->conf_fails(conf('phantom_token_cache_refresh 1m; phantom_token_cache_max_ttl 1m;', $on)) // 'accepted',
+    qr/"phantom_token_cache_refresh" is not shorter than.*conf_test\.conf:\d+$/, 'both in http');
+
+# More questions than a quarter of the connections.
+
+my $few = conf('', "$on phantom_token_max_introspections 9;") =~ s/events \{\}/events { worker_connections 32; }/r;
+like(join("\n", $t->conf_warnings($few)), qr/"phantom_token_max_introspections" of 9 exceeds a quarter of the 32/, 'a warning');
+is(scalar(grep { /introspections/ } $t->conf_warnings($few =~ s/introspections 9/introspections 8/r)), 0, 'no warning');

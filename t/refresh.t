@@ -13,7 +13,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(30);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(31);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -117,6 +117,15 @@ is($response->status(), 200, 'a failure of the confirmation is no refusal');
 $response = call_until(sub { $api->authorization($_[0]) eq "Bearer $second" }, '/api', $failed);
 is($api->authorization($response), "Bearer $second", 'and it is tried again');
 
+# While it fails, hits do not try again each.
+
+my $failing = token();
+$as->script($failing, $as->jwt_answer($kept), { status => 500 });
+call('/api', $failing);
+call_until(sub { $as->questions($failing) >= 2 }, '/api', $failing);
+call('/api', $failing) for 1 .. 20;
+cmp_ok($as->questions($failing), '<', 12, 'a failure is not repeated with every hit');
+
 # Past twice the time, in the foreground: a request that comes then waits for the answer.
 
 my $late = token();
@@ -168,6 +177,7 @@ my $ending = token();
 $as->script($ending, $as->jwt_answer($first), $as->jwt_answer($second, hold => 1));
 call('/api', $ending);
 call_until(sub { $as->questions($ending) == 2 }, '/api', $ending);
+my $failures = 1 + ($as->questions($failing) - 1);
 $t->signal('QUIT');
 $as->release($ending);
 $t->stop();
@@ -177,4 +187,4 @@ is(scalar(grep { m{^/introspect} } @lines), 0, 'background questions are not in 
 is(scalar(grep { !m{^/(api|off|tenant|delayed)} } @lines), 0, 'nor are their requests');
 my $log = $t->read_file('error.log');
 unlike($log, qr/open socket #\d+ left/, 'no connection is left');
-is(scalar(() = $log =~ /phantom_token: server_unreachable/g), 1, 'the failure is logged once');
+is(scalar(() = $log =~ /phantom_token: server_unreachable/g), $failures, 'each failure is logged once');

@@ -51,7 +51,8 @@ impl LocationConf {
             Mode::Claims | Mode::Exchange => string_over(b"application/json"),
         };
         self.freshness = self.time_rules();
-        if self.refresh != 0 && self.refresh >= self.max_ttl {
+        // Beside a shorter life that a nearer level has set, an inherited one just does not come to pass.
+        if self.says_refresh && self.refresh != 0 && self.refresh >= self.max_ttl {
             return Err(Fault {
                 text: "\"phantom_token_cache_refresh\" is not shorter than \
                        \"phantom_token_cache_max_ttl\", and would never come to pass"

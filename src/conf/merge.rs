@@ -78,6 +78,12 @@ impl LocationConf {
             }
         }
 
+        // The outermost level is no child of any.
+        let outer_says =
+            outer.says_refresh || (!outer.has_inherited && outer.refresh != ngx_msec_t::MAX);
+        self.says_refresh =
+            self.refresh != ngx_msec_t::MAX || (self.max_ttl == ngx_msec_t::MAX && outer_says);
+        self.has_inherited = true;
         if self.enable == UNSET {
             self.token_source = outer.token_source;
             self.enabled_at = outer.enabled_at;

@@ -1,22 +1,19 @@
 //! A request that no client has sent: it asks while hits go on, and holds nobody's connection.
 //!
-//! NGINX's subrequests need a main request and that a connection. Both are made here; the descriptor of the
-//! connection is an eventfd, on which nothing ever arrives.
+//! NGINX's subrequests need a main request, and that a connection: both are made, and end with the question.
 
-use core::ptr::{self, NonNull};
+mod connection;
+
+use core::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_atomic_uint_t, ngx_buf_t, ngx_close_connection, ngx_connection_local_sockaddr,
-    ngx_connection_t, ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED,
-    ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED, ngx_create_pool, ngx_cycle,
-    ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_http_conf_ctx_t, ngx_http_connection_t,
-    ngx_http_create_request, ngx_http_finalize_request, ngx_http_free_request, ngx_http_log_ctx_t,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_log_t, ngx_pool_t, ngx_post_event,
-    ngx_posted_events, ngx_str_t, sockaddr, socklen_t,
+    ngx_connection_t, ngx_cycle, ngx_event_t, ngx_http_create_request, ngx_http_finalize_request,
+    ngx_http_free_request, ngx_http_request_t, ngx_http_run_posted_requests, ngx_post_event,
+    ngx_posted_events,
 };
 
 use super::subrequest;
-use crate::code::{ERROR, OK};
+use crate::code::ERROR;
 use crate::context::Context;
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of};
@@ -24,8 +21,6 @@ use crate::request::Request;
 
 /// What part of all connections must be free.
 const SPARE_PART: usize = 8;
-/// Enough for what belongs to the connection.
-const POOL_SIZE: usize = 1024;
 
 /// A request that nobody waits for, in the location of `client`'s request. It ends when its subrequest does,
 /// or by [`Background::end`].
@@ -34,34 +29,18 @@ pub(super) struct Background(NonNull<ngx_http_request_t>);
 impl Background {
     /// `None`: no memory, no connection or no descriptor is left.
     pub(super) fn create(client: Request<'_>) -> Option<Self> {
-        // SAFETY: the cycle of a running worker lives, and so does its log.
-        let (log, free, all) = unsafe {
-            ((*ngx_cycle).log, (*ngx_cycle).free_connection_n, (*ngx_cycle).connection_n)
-        };
+        // SAFETY: the cycle of a running worker lives.
+        let (free, all) = unsafe { ((*ngx_cycle).free_connection_n, (*ngx_cycle).connection_n) };
         if free <= all / SPARE_PART {
             // Connections are for clients first: NGINX would close idle ones to make room.
             return None;
         }
-        // SAFETY: creates a descriptor, which the connection owns from then on.
-        let connection = unsafe {
-            let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
-            if fd == -1 {
-                return None;
-            }
-            let Some(connection) = NonNull::new(ngx_get_connection(fd, log)) else {
-                libc::close(fd);
-                return None;
-            };
-            connection.as_ptr()
-        };
-        // SAFETY: the connection is fresh; `furnish` leaves it as `close` expects it.
+        // SAFETY: the connection is fresh, and `run` and `hang_up` are for requests as made here.
         unsafe {
-            (*connection).pool = ngx_create_pool(POOL_SIZE, log);
-            let request = NonNull::new((*connection).pool)
-                .and_then(|pool| furnish(connection, pool, client))
-                .and_then(|()| NonNull::new(ngx_http_create_request(connection)));
+            let connection = connection::open(client, run, hang_up)?.as_ptr();
+            let request = NonNull::new(ngx_http_create_request(connection));
             let Some(request) = request else {
-                close(connection);
+                connection::close(connection);
                 return None;
             };
             let raw = request.as_ptr();
@@ -111,95 +90,6 @@ impl Background {
     pub(super) fn end(self) {
         // SAFETY: the request lives, and nothing of it was posted.
         unsafe { free(self.0.as_ptr()) }
-    }
-}
-
-/// Gives the connection what requests read of theirs: a copy of the client's, which may go before.
-///
-/// # Safety
-/// `connection` is fresh from `ngx_get_connection`, and `pool` its own.
-unsafe fn furnish(
-    connection: *mut ngx_connection_t,
-    pool: NonNull<ngx_pool_t>,
-    client: Request<'_>,
-) -> Option<()> {
-    // SAFETY: the caller says so; the client's request and connection are live. All zeroes is a valid value
-    // of every structure that is made here.
-    unsafe {
-        let pool = Pool::from_ptr(pool.as_ptr());
-        let theirs = client.connection();
-        (*connection).listening = (*theirs).listening;
-        (*connection).type_ = (*theirs).type_;
-        ((*connection).sockaddr, (*connection).socklen) =
-            copy_address(pool, (*theirs).sockaddr, (*theirs).socklen)?;
-        // The address that the client has reached: of a socket that listens on all, only the system knows it.
-        if ngx_connection_local_sockaddr(theirs, ptr::null_mut(), 0) != OK {
-            return None;
-        }
-        ((*connection).local_sockaddr, (*connection).local_socklen) =
-            copy_address(pool, (*theirs).local_sockaddr, (*theirs).local_socklen)?;
-        (*connection).addr_text = pool.string(bytes_of(&(*theirs).addr_text))?;
-
-        let counter = nginx_sys::ngx_connection_counter;
-        let number = core::sync::atomic::AtomicUsize::from_ptr(counter.cast())
-            .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        (*connection).number = number as ngx_atomic_uint_t;
-
-        let context = pool.zeroed::<ngx_http_log_ctx_t>()?.as_ptr();
-        (*context).connection = connection;
-        let log = pool.zeroed::<ngx_log_t>()?.as_ptr();
-        log.copy_from_nonoverlapping((*connection).log, 1);
-        (*log).connection = number as ngx_atomic_uint_t;
-        (*log).data = context.cast();
-        (*log).handler = None;
-        (*connection).log = log;
-        (*(*connection).read).log = log;
-        (*(*connection).write).log = log;
-        (*(*connection).read).handler = Some(hang_up);
-        (*(*connection).write).handler = Some(run);
-
-        // No options of TCP are tried on it.
-        (*connection).set_tcp_nodelay(ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED);
-        (*connection).set_tcp_nopush(ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED);
-
-        // NGINX looks for bytes that it has read beyond a request.
-        (*connection).buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
-
-        let request = client.as_ptr();
-        let levels = pool.place(ngx_http_conf_ctx_t {
-            main_conf: (*request).main_conf,
-            srv_conf: (*request).srv_conf,
-            loc_conf: (*request).loc_conf,
-        })?;
-        let http = pool.zeroed::<ngx_http_connection_t>()?.as_ptr();
-        (*http).addr_conf = (*(*request).http_connection).addr_conf;
-        (*http).conf_ctx = levels.as_ptr();
-        (*connection).data = http.cast();
-    }
-    Some(())
-}
-
-/// A copy of a socket's address, or none where there is none.
-///
-/// # Safety
-/// `address` is null, or has `len` bytes.
-unsafe fn copy_address(
-    pool: Pool<'_>,
-    address: *const sockaddr,
-    len: socklen_t,
-) -> Option<(*mut sockaddr, socklen_t)> {
-    if address.is_null() {
-        return Some((ptr::null_mut(), 0));
-    }
-    let string = ngx_str_t { len: len as usize, data: address.cast_mut().cast() };
-    // SAFETY: the caller says so. An address may need more alignment than bytes do, and NGINX reads no more of
-    // it than `len`, but reads it as the family says.
-    unsafe {
-        let room = pool.zeroed::<libc::sockaddr_storage>()?.cast::<u8>();
-        let bytes = bytes_of(&string);
-        let len = bytes.len().min(size_of::<libc::sockaddr_storage>());
-        room.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len);
-        Some((room.as_ptr().cast(), len as socklen_t))
     }
 }
 
@@ -270,20 +160,6 @@ unsafe fn free(request: *mut ngx_http_request_t) {
     unsafe {
         let connection = (*request).connection;
         ngx_http_free_request(request, 0);
-        close(connection);
-    }
-}
-
-/// # Safety
-/// The connection was made by [`Background::create`] and has no request.
-unsafe fn close(connection: *mut ngx_connection_t) {
-    // SAFETY: as the caller says. As NGINX does it, but for the count of clients' connections.
-    unsafe {
-        let pool = (*connection).pool;
-        (*connection).set_destroyed(1);
-        ngx_close_connection(connection);
-        if !pool.is_null() {
-            ngx_destroy_pool(pool);
-        }
+        connection::close(connection);
     }
 }

@@ -1,0 +1,226 @@
+//! The connection of a request that no client has sent: its descriptor is an eventfd, on which nothing ever
+//! arrives, and what requests read of their connection is a copy of a client's.
+
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{
+    ngx_atomic_uint_t, ngx_buf_t, ngx_close_connection, ngx_connection_local_sockaddr,
+    ngx_connection_t, ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED,
+    ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED, ngx_create_pool, ngx_cycle,
+    ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_http_conf_ctx_t, ngx_http_connection_t,
+    ngx_http_log_ctx_t, ngx_log_t, ngx_pool_t, ngx_proxy_protocol_t, ngx_str_t, sockaddr,
+    socklen_t,
+};
+
+use crate::code::OK;
+use crate::pool::{Pool, bytes_of};
+use crate::request::Request;
+
+/// Enough for what belongs to the connection.
+const POOL_SIZE: usize = 1024;
+
+/// A handler of the connection's events.
+pub(super) type Handler = unsafe extern "C" fn(*mut ngx_event_t);
+
+/// Opens a connection that tells what `client`'s does. Its data is what `ngx_http_create_request` expects.
+/// `None`: no memory, no connection or no descriptor is left.
+///
+/// # Safety
+/// The handlers are fit for events whose data is this connection.
+pub(super) unsafe fn open(
+    client: Request<'_>,
+    on_write: Handler,
+    on_read: Handler,
+) -> Option<NonNull<ngx_connection_t>> {
+    // SAFETY: the cycle of a running worker lives, and so does its log. The descriptor is the connection's
+    // once there is one. What `furnish` leaves undone, `close` does not look for.
+    unsafe {
+        let log = (*ngx_cycle).log;
+        let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
+        if fd == -1 {
+            return None;
+        }
+        let Some(connection) = NonNull::new(ngx_get_connection(fd, log)) else {
+            libc::close(fd);
+            return None;
+        };
+        let raw = connection.as_ptr();
+        (*raw).pool = ngx_create_pool(POOL_SIZE, log);
+        let furnished = NonNull::new((*raw).pool)
+            .and_then(|pool| furnish(raw, pool, client, on_write, on_read));
+        if furnished.is_none() {
+            close(raw);
+            return None;
+        }
+        Some(connection)
+    }
+}
+
+/// Gives the connection what requests read of theirs: a copy of the client's, which may go before.
+///
+/// # Safety
+/// `connection` is fresh from `ngx_get_connection`, and `pool` its own.
+unsafe fn furnish(
+    connection: *mut ngx_connection_t,
+    pool: NonNull<ngx_pool_t>,
+    client: Request<'_>,
+    on_write: Handler,
+    on_read: Handler,
+) -> Option<()> {
+    // SAFETY: the caller says so; the client's request and connection are live. All zeroes is a valid value
+    // of every structure that is made here.
+    unsafe {
+        let pool = Pool::from_ptr(pool.as_ptr());
+        let theirs = client.connection();
+        (*connection).listening = (*theirs).listening;
+        (*connection).type_ = (*theirs).type_;
+        ((*connection).sockaddr, (*connection).socklen) =
+            copy_address(pool, (*theirs).sockaddr, (*theirs).socklen)?;
+        // The address that the client has reached: of a socket that listens on all, only the system knows it.
+        if ngx_connection_local_sockaddr(theirs, ptr::null_mut(), 0) != OK {
+            return None;
+        }
+        ((*connection).local_sockaddr, (*connection).local_socklen) =
+            copy_address(pool, (*theirs).local_sockaddr, (*theirs).local_socklen)?;
+        (*connection).addr_text = pool.string(bytes_of(&(*theirs).addr_text))?;
+
+        let counter = nginx_sys::ngx_connection_counter;
+        let number = core::sync::atomic::AtomicUsize::from_ptr(counter.cast())
+            .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        (*connection).number = number as ngx_atomic_uint_t;
+
+        let context = pool.zeroed::<ngx_http_log_ctx_t>()?.as_ptr();
+        (*context).connection = connection;
+        let log = pool.zeroed::<ngx_log_t>()?.as_ptr();
+        log.copy_from_nonoverlapping((*connection).log, 1);
+        (*log).connection = number as ngx_atomic_uint_t;
+        (*log).data = context.cast();
+        (*log).handler = None;
+        (*connection).log = log;
+        (*(*connection).read).log = log;
+        (*(*connection).write).log = log;
+        (*(*connection).read).handler = Some(on_read);
+        (*(*connection).write).handler = Some(on_write);
+
+        (*connection).start_time = (*theirs).start_time;
+        (*connection).proxy_protocol = copy_proxy_protocol(pool, (*theirs).proxy_protocol)?;
+        secure(connection, client)?;
+
+        // No options of TCP are tried on it.
+        (*connection).set_tcp_nodelay(ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED);
+        (*connection).set_tcp_nopush(ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED);
+
+        // NGINX looks for bytes that it has read beyond a request.
+        (*connection).buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
+
+        let request = client.as_ptr();
+        let levels = pool.place(ngx_http_conf_ctx_t {
+            main_conf: (*request).main_conf,
+            srv_conf: (*request).srv_conf,
+            loc_conf: (*request).loc_conf,
+        })?;
+        let http = pool.zeroed::<ngx_http_connection_t>()?.as_ptr();
+        (*http).addr_conf = (*(*request).http_connection).addr_conf;
+        (*http).conf_ctx = levels.as_ptr();
+        (*connection).data = http.cast();
+    }
+    Some(())
+}
+
+/// A copy of a socket's address, or none where there is none.
+///
+/// # Safety
+/// `address` is null, or has `len` bytes.
+unsafe fn copy_address(
+    pool: Pool<'_>,
+    address: *const sockaddr,
+    len: socklen_t,
+) -> Option<(*mut sockaddr, socklen_t)> {
+    if address.is_null() {
+        return Some((ptr::null_mut(), 0));
+    }
+    let string = ngx_str_t { len: len as usize, data: address.cast_mut().cast() };
+    // SAFETY: the caller says so. An address may need more alignment than bytes do, and NGINX reads no more of
+    // it than `len`, but reads it as the family says.
+    unsafe {
+        let room = pool.zeroed::<libc::sockaddr_storage>()?.cast::<u8>();
+        let bytes = bytes_of(&string);
+        let len = bytes.len().min(size_of::<libc::sockaddr_storage>());
+        room.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len);
+        Some((room.as_ptr().cast(), len as socklen_t))
+    }
+}
+
+/// A copy of what a PROXY protocol header has said, or none where there was none.
+///
+/// # Safety
+/// `header` is null or live.
+unsafe fn copy_proxy_protocol(
+    pool: Pool<'_>,
+    header: *const ngx_proxy_protocol_t,
+) -> Option<*mut ngx_proxy_protocol_t> {
+    // SAFETY: the caller says so; the strings of the header live as long as it.
+    unsafe {
+        let Some(header) = header.as_ref() else { return Some(ptr::null_mut()) };
+        let copy = pool.zeroed::<ngx_proxy_protocol_t>()?.as_ptr();
+        copy.copy_from_nonoverlapping(header, 1);
+        (*copy).src_addr = pool.string(bytes_of(&header.src_addr))?;
+        (*copy).dst_addr = pool.string(bytes_of(&header.dst_addr))?;
+        #[cfg(nginx1_23_2)]
+        {
+            (*copy).tlvs = pool.string(bytes_of(&header.tlvs))?;
+        }
+        Some(copy)
+    }
+}
+
+/// Makes the connection one of TLS where the client's is: `$scheme` tells by that. It has a session of its own,
+/// which never begins.
+///
+/// # Safety
+/// The connection has a pool and a log; the client's request is live.
+#[cfg(ngx_feature = "http_ssl")]
+unsafe fn secure(connection: *mut ngx_connection_t, client: Request<'_>) -> Option<()> {
+    use nginx_sys::{ngx_http_ssl_module, ngx_http_ssl_srv_conf_t, ngx_ssl_create_connection};
+
+    // SAFETY: the caller says so. The module has a configuration in every server block.
+    unsafe {
+        if (*client.connection()).ssl.is_null() {
+            return Some(());
+        }
+        let index = ngx_http_ssl_module.ctx_index;
+        let conf = *(*client.as_ptr()).srv_conf.add(index);
+        let ssl = &raw mut (*conf.cast::<ngx_http_ssl_srv_conf_t>()).ssl;
+        if (*ssl).ctx.is_null() {
+            // The block has no certificate: another one of the same address has made the handshake.
+            return None;
+        }
+        (ngx_ssl_create_connection(ssl, connection, 0) == OK).then_some(())
+    }
+}
+
+#[cfg(not(ngx_feature = "http_ssl"))]
+unsafe fn secure(_connection: *mut ngx_connection_t, _client: Request<'_>) -> Option<()> {
+    Some(())
+}
+
+/// Closes a connection that has no request.
+///
+/// # Safety
+/// The connection was made by [`open`].
+pub(super) unsafe fn close(connection: *mut ngx_connection_t) {
+    // SAFETY: as the caller says. As NGINX does it, but for the count of clients' connections.
+    unsafe {
+        #[cfg(ngx_feature = "http_ssl")]
+        if !(*connection).ssl.is_null() {
+            // Frees what never was shaken hands for, at once.
+            nginx_sys::ngx_ssl_shutdown(connection);
+        }
+        let pool = (*connection).pool;
+        (*connection).set_destroyed(1);
+        ngx_close_connection(connection);
+        if !pool.is_null() {
+            ngx_destroy_pool(pool);
+        }
+    }
+}
