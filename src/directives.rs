@@ -1,6 +1,9 @@
 //! The directives: NGINX's table of them.
 
-mod setters;
+mod access;
+mod argument;
+mod cache;
+mod question;
 
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
@@ -17,10 +20,10 @@ use ngx::ngx_string;
 
 use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
-use setters::{
-    set_accept, set_cache, set_cache_zone, set_credential, set_endpoint, set_exchange, set_forward,
-    set_header, set_limit, set_members, set_parameter, set_phantom_token, set_scopes,
-    set_time_or_off,
+use access::{set_header, set_phantom_token, set_scopes};
+use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
+use question::{
+    set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
 
 /// http, server, location: where nothing else is said.

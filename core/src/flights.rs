@@ -9,22 +9,19 @@
 //! Times are milliseconds of a clock that all processes share and that never runs back.
 
 mod backoff;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use crate::key::TokenKey;
 use crate::lock::{Acquired, Lock};
 use crate::reason::Reason;
-use backoff::Backoff;
 pub use backoff::Noted;
+use table::{ASKING, Changing, ENDED, FREE, Header, LATE, Slot, Table};
 
-/// How long the end of a question can be learned of.
-const GRACE: u64 = 2_000;
-/// Longer than any question: beyond it the process of this number is another one.
-const FORGOTTEN: u64 = 15 * 60 * 1_000;
 /// The longest `Retry-After` that is kept with a failure.
 const MAX_RETRY_AFTER: usize = 40;
 
@@ -113,50 +110,6 @@ pub struct Asker {
     pub pid: i32,
     /// From then on it is late, and another one may ask.
     pub deadline: u64,
-}
-
-/// A slot that holds nothing.
-const FREE: u8 = 0;
-/// In flight, and found by its key.
-const ASKING: u8 = 1;
-/// In flight, but too late for others to rely on it. It counts.
-const LATE: u8 = 2;
-/// At its end.
-const ENDED: u8 = 3;
-
-#[repr(C)]
-struct Header {
-    magic: u64,
-    slots: u64,
-    lock: Lock,
-    /// Not zero while the table is being changed.
-    dirty: AtomicU32,
-    /// Times that the table was emptied because somebody died while changing it.
-    recoveries: u32,
-    /// Slots from here on are free: a table that is large costs nothing to look through.
-    used: u64,
-    /// The last question's number.
-    serial: u64,
-    backoff: Backoff,
-}
-
-/// Plain integers: any bytes are a valid slot.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Slot {
-    key: [u8; 32],
-    serial: u64,
-    began: u64,
-    deadline: u64,
-    ended: u64,
-    pid: i32,
-    state: u8,
-    failed: u8,
-    reason: u8,
-    retry_after_len: u8,
-    retry_after: [u8; MAX_RETRY_AFTER],
-    /// Somebody wants to know how it ends.
-    followed: u64,
 }
 
 /// This process's handle of the table.
@@ -407,153 +360,5 @@ impl Flights {
             table.empty();
         }
         Some(table)
-    }
-}
-
-impl Slot {
-    const EMPTY: Self = Self {
-        key: [0; 32],
-        serial: 0,
-        began: 0,
-        deadline: 0,
-        ended: 0,
-        pid: 0,
-        state: FREE,
-        failed: 0,
-        reason: 0,
-        retry_after_len: 0,
-        retry_after: [0; MAX_RETRY_AFTER],
-        followed: 0,
-    };
-}
-
-/// What of the header changes.
-struct Changing<'a> {
-    recoveries: &'a mut u32,
-    used: &'a mut u64,
-    serial: &'a mut u64,
-    backoff: &'a mut Backoff,
-}
-
-/// The table, for as long as its lock is held.
-struct Table<'a> {
-    lock: &'a Lock,
-    dirty: &'a AtomicU32,
-    header: Changing<'a>,
-    slots: &'a mut [Slot],
-}
-
-/// Stands in for a slot that is not there.
-static NO_SLOT: Slot = Slot::EMPTY;
-
-impl Table<'_> {
-    /// Announces a change. Comes before its first write.
-    fn change(&self) {
-        self.dirty.store(1, Ordering::Relaxed);
-        fence(Ordering::Release);
-    }
-
-    /// What was announced is finished.
-    fn done(&self) {
-        self.dirty.store(0, Ordering::Release);
-    }
-
-    /// Nobody knows any more who asks what: those who ask go on, those who follow begin anew.
-    fn empty(&mut self) {
-        self.change();
-        self.slots.fill(Slot::EMPTY);
-        *self.header.used = 0;
-        *self.header.backoff = Backoff::default();
-        *self.header.recoveries = self.header.recoveries.wrapping_add(1);
-        // Half written, it may be any number; no ticket of before is to be met again.
-        *self.header.serial = self.header.serial.wrapping_add(1 << 32);
-        self.done();
-    }
-
-    fn slot(&self, number: u32) -> Slot {
-        *self.slots.get(number as usize).unwrap_or(&NO_SLOT)
-    }
-
-    fn slot_mut(&mut self, number: u32) -> &mut Slot {
-        let last = self.slots.len() - 1;
-        // A number comes from `find`, `vacancy` or a ticket that is current: it is one of the table.
-        #[allow(clippy::indexing_slicing, reason = "the table has at least one slot")]
-        &mut self.slots[(number as usize).min(last)]
-    }
-
-    fn is_current(&self, ticket: Ticket) -> bool {
-        self.slot(ticket.slot).serial == ticket.serial && ticket.serial != 0
-    }
-
-    /// The slots that may hold something.
-    fn used(&self) -> &[Slot] {
-        let used = usize::try_from(*self.header.used).unwrap_or(usize::MAX);
-        self.slots.get(..used).unwrap_or(self.slots)
-    }
-
-    fn find(&self, key: &TokenKey) -> Option<u32> {
-        let is_it = |slot: &Slot| slot.state == ASKING && slot.key == *key.bytes();
-        self.used().iter().position(is_it).map(|place| place as u32)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.used().iter().filter(|slot| matches!(slot.state, ASKING | LATE)).count()
-    }
-
-    /// Takes out the questions of processes that are gone.
-    fn sweep(&mut self, now: u64, is_alive: &impl Fn(i32) -> bool) {
-        self.change();
-        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, ASKING | LATE)) {
-            if now.saturating_sub(slot.began) >= FORGOTTEN || !is_alive(slot.pid) {
-                *slot = Slot::EMPTY;
-            }
-        }
-        self.shrink();
-        self.done();
-    }
-
-    /// A free slot, or that of the question which ended longest ago.
-    fn vacancy(&mut self, now: u64) -> Option<u32> {
-        let mut oldest: Option<(u32, u64)> = None;
-        for (place, slot) in self.used().iter().enumerate() {
-            let place = place as u32;
-            match slot.state {
-                FREE => return Some(place),
-                ENDED => {
-                    let age = now.saturating_sub(slot.ended);
-                    if age >= GRACE {
-                        return Some(place);
-                    }
-                    if oldest.is_none_or(|(_, known)| age > known) {
-                        oldest = Some((place, age));
-                    }
-                }
-                _ => {}
-            }
-        }
-        let used = self.used().len();
-        if used < self.slots.len() {
-            self.change();
-            *self.header.used = used as u64 + 1;
-            return Some(used as u32);
-        }
-        oldest.map(|(place, _)| place)
-    }
-
-    /// Finds out how many slots are in use.
-    fn shrink(&mut self) {
-        let last = self.used().iter().rposition(|slot| slot.state != FREE);
-        *self.header.used = last.map_or(0, |last| last as u64 + 1);
-    }
-
-    fn next_serial(&mut self) -> u64 {
-        *self.header.serial = self.header.serial.wrapping_add(1).max(1);
-        *self.header.serial
-    }
-}
-
-impl Drop for Table<'_> {
-    fn drop(&mut self) {
-        self.lock.release();
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+use super::table::FORGOTTEN;
 use super::*;
 use crate::key::RealmKey;
 
