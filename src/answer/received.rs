@@ -36,7 +36,10 @@ pub(super) enum Trouble {
          closed the connection; nginx says which in the line before"
     )]
     Unreachable,
-    #[error("the answer is larger than \"phantom_token_max_response\"")]
+    #[error(
+        "the answer is larger than \"phantom_token_max_response\", or its chunks are not valid; nginx says \
+         which in the line before"
+    )]
     TooLarge,
     #[error("the answer is longer than its Content-Length says: nginx has cut it off")]
     Overlong,

@@ -55,6 +55,12 @@ pub enum AnswerError {
          location names its introspection endpoint, or its token endpoint for an exchange"
     )]
     Status(u16),
+    /// No status line (HTTP/0.9).
+    #[error(
+        "the server's answer has no status line, it does not speak HTTP: check the scheme and the port of \
+         the proxy_pass of the internal location"
+    )]
+    NoStatus,
     /// A `Content-Encoding`.
     #[error(
         "the server compressed its answer: clear Accept-Encoding in the internal location \
@@ -197,6 +203,7 @@ impl AnswerError {
             Self::Scratch => Reason::Internal,
             Self::Redirect(_)
             | Self::Status(_)
+            | Self::NoStatus
             | Self::Encoded
             | Self::Empty
             | Self::ContentType(_)
@@ -223,6 +230,8 @@ impl AnswerError {
     /// Of a status that carries no verdict.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
+            0 => Self::NoStatus,
+            304 => Self::Status(status),
             300..=399 => Self::Redirect(status),
             400 | 415 => Self::Question(status),
             401 | 403 => Self::Credentials(status),

@@ -132,7 +132,8 @@ fn statuses() {
     for (status, expected) in cases {
         let found = read(&answer(*status, JWT, body.as_bytes()));
         if let Err(error) = &found {
-            let shown = *status == 406 || error.to_string().contains(&status.to_string());
+            let shown =
+                matches!(*status, 0 | 406) || error.to_string().contains(&status.to_string());
             assert!(shown, "{status}: {error}");
         }
         assert_eq!(&found.map_err(|error| error.reason()), expected, "{status}");
@@ -142,7 +143,9 @@ fn statuses() {
 #[test]
 fn texts_tell_what_to_do() {
     let cases: &[(u16, &str)] = &[
+        (0, "no status line"),
         (301, "trailing slash"),
+        (304, "which means nothing here"),
         (400, "proxy_set_header Content-Type application/x-www-form-urlencoded"),
         (401, "phantom_token_client_credential"),
         (403, "phantom_token_client_credential"),
