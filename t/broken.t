@@ -115,7 +115,8 @@ my @everywhere = qw(/plain /kept /cached);
 my @cut = (502, 'server_unreachable', qr/no complete answer: .* closed the connection; nginx says which/);
 my @late = (504, 'server_timeout', qr/did not answer in time: .*"proxy_read_timeout"/);
 my @too_large = (502, 'server_bad_answer', qr/larger than "phantom_token_max_response"/);
-my @senseless = (502, 'server_bad_answer', qr/./);
+my @chunks = (502, 'server_bad_answer', qr/its chunks are not valid; nginx says which/);
+my @no_status = (502, 'server_bad_answer', qr/has no status line, it does not speak HTTP/);
 
 sub said {
     my ($slug, $status) = @_;
@@ -161,8 +162,8 @@ push @cases,
         502, 'server_bad_answer', qr/longer than its Content-Length says/],
     ['a Content-Length of a terabyte', $as->jwt_answer($jwt, length => 10**12, endless => 1), [qw(/plain /kept)],
         @too_large],
-    ['chunks longer than they say', raw("$head${chunked}\r\n4a0\r\n$jwt\r\n0\r\n\r\n"), \@everywhere, @senseless],
-    ['chunks that are none', raw("$head${chunked}\r\nxyz\r\n$jwt\r\n0\r\n\r\n"), \@everywhere, @senseless],
+    ['chunks longer than they say', raw("$head${chunked}\r\n4a0\r\n$jwt\r\n0\r\n\r\n"), \@everywhere, @chunks],
+    ['chunks that are none', raw("$head${chunked}\r\nxyz\r\n$jwt\r\n0\r\n\r\n"), \@everywhere, @chunks],
     ['bytes behind the last chunk', raw("$head${chunked}\r\n${whole}0\r\n\r\nbytes"), \@everywhere];
 
 # NGINX refuses these since 1.23.0; before, one of the lengths counts.
@@ -176,8 +177,8 @@ push @cases, (
 # What is no HTTP, or none that counts.
 
 push @cases,
-    ['no status line', raw($jwt), \@everywhere, @senseless],
-    ['a status of letters', raw("HTTP/1.1 abc\r\nContent-Type: application/jwt\r\n\r\n$jwt"), \@everywhere, @senseless],
+    ['no status line', raw($jwt), \@everywhere, @no_status],
+    ['a status of letters', raw("HTTP/1.1 abc\r\nContent-Type: application/jwt\r\n\r\n$jwt"), \@everywhere, @no_status],
     ['a status of 999', raw("HTTP/1.1 999 No\r\nContent-Type: application/jwt\r\n\r\n$jwt"), \@everywhere,
         said('server_bad_answer', 999)],
     ['NUL in a header', raw("${head}X-A: a\0b\r\n$length\r\n$jwt"), \@everywhere, @cut],

@@ -286,9 +286,10 @@ sub reload {
     kill HUP => $self->{pid};
 
     my $done = _wait_until(sub {
-        my $new = substr $self->read_file('error.log'), $offset;
-        croak "reload failed: $1" if $new =~ /\[emerg\] (.*)/;
-        return !grep { $new !~ /\[notice\] $_#\d+: gracefully shutting down/ } @old;
+        my $all = $self->read_file('error.log');
+        croak "reload failed: $1" if substr($all, $offset) =~ /\[emerg\] (.*)/;
+        # In all of it: one of an earlier reload may still be on its way out.
+        return !grep { $all !~ /\[notice\] $_#\d+: gracefully shutting down/ } @old;
     });
 
     croak 'reload: the old workers do not stop' unless $done;
