@@ -16,6 +16,7 @@
 pub mod answer;
 pub mod cache;
 pub mod cache_control;
+pub mod certificate;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;
@@ -30,3 +31,4 @@ mod members;
 mod raw_json;
 pub mod reason;
 pub mod record;
+pub mod replay;
