@@ -108,18 +108,6 @@ impl Carried {
     }
 }
 
-/// Names of the headers that a location has set upstream; empty: none.
-#[derive(Clone, Copy)]
-pub(crate) struct Forwarded {
-    pub(crate) jwt: ngx_str_t,
-    pub(crate) envelope: ngx_str_t,
-}
-
-impl Forwarded {
-    /// Nothing was set.
-    pub(crate) const NONE: Self = Self { jwt: ngx_str_t::empty(), envelope: ngx_str_t::empty() };
-}
-
 /// What came of the look-up or of the question.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome {
@@ -172,8 +160,8 @@ pub(crate) struct Context {
     pub(crate) faulty_claims: Cell<u64>,
     /// The claims of the outcome, once somebody has asked for one; null: not read yet.
     pub(crate) claims: Cell<*mut ngx_array_t>,
-    /// What was set upstream by the location that applied the verdict last.
-    pub(crate) forwarded: Cell<Forwarded>,
+    /// The location whose headers were set upstream last; null: none, or taken back since.
+    pub(crate) forwarded_by: Cell<*const LocationConf>,
     /// The challenge of an earlier refusal of this request; null: none.
     pub(crate) challenge: Cell<*mut ngx_table_elt_t>,
     /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
@@ -229,7 +217,7 @@ impl Context {
                 stale: Cell::new(None),
                 faulty_claims: Cell::new(0),
                 claims: Cell::new(ptr::null_mut()),
-                forwarded: Cell::new(Forwarded::NONE),
+                forwarded_by: Cell::new(ptr::null()),
                 challenge: Cell::new(ptr::null_mut()),
                 asked_at: Cell::new(0),
                 asked: Cell::new(0),
@@ -262,6 +250,12 @@ impl Context {
         self.outcome.set(outcome);
         self.claims.set(ptr::null_mut());
         self.faulty_claims.set(0);
+    }
+
+    /// The location whose headers may still be among those for the upstream.
+    pub(crate) fn forwarded_by(&self) -> Option<&LocationConf> {
+        // SAFETY: the location, null or not, is the cycle's.
+        unsafe { self.forwarded_by.get().as_ref() }
     }
 
     /// Whether a verdict that another location has applied is one that this location's times would let be
