@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_add,
+    ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_t,
     ngx_str_t, ngx_table_elt_t,
 };
 use phantom_token_core::flights::Ticket;
@@ -194,17 +194,23 @@ pub(crate) struct Context {
     pub(crate) waiter: Cell<*mut Waiter>,
 }
 
+/// A context as it lies in the pool.
+struct Kept {
+    cleanup: ngx_pool_cleanup_t,
+    context: Context,
+}
+
 impl Context {
     /// Makes a request known to the module.
     pub(crate) fn create(request: Request<'_>) -> Option<NonNull<Self>> {
-        const { assert!(align_of::<Self>() <= nginx_sys::NGX_ALIGNMENT) };
-        // SAFETY: the pool is live. NGINX gives room of the asked size, aligned to NGX_ALIGNMENT; it
-        // is written before anybody reads it.
-        unsafe {
-            let cleanup = ngx_pool_cleanup_add(request.pool().as_ptr(), size_of::<Self>());
-            let cleanup = NonNull::new(cleanup)?.as_ptr();
-            let context = NonNull::new((*cleanup).data)?.cast::<Self>();
-            context.write(Self {
+        let pool = request.pool();
+        let kept = pool.place(Kept {
+            cleanup: ngx_pool_cleanup_t {
+                handler: Some(marker),
+                data: ptr::null_mut(),
+                next: ptr::null_mut(),
+            },
+            context: Self {
                 stage: Cell::new(Stage::Open),
                 cache_status: Cell::new(CacheStatus::None),
                 reason: Cell::new(None),
@@ -233,11 +239,20 @@ impl Context {
                 trouble_logged: Cell::new(false),
                 watched: Cell::new(false),
                 waiter: Cell::new(ptr::null_mut()),
-            });
-            (*cleanup).handler = Some(marker);
-            request.set_slot(context.as_ptr().cast());
-            Some(context)
-        }
+            },
+        })?;
+        // SAFETY: the pool is live, and what was placed there is ours. As ngx_pool_cleanup_add does, which
+        // would allocate a second time.
+        let context = unsafe {
+            let kept = kept.as_ptr();
+            let context = NonNull::from(&(*kept).context);
+            (*kept).cleanup.data = context.as_ptr().cast();
+            (*kept).cleanup.next = (*pool.as_ptr()).cleanup;
+            (*pool.as_ptr()).cleanup = &raw mut (*kept).cleanup;
+            context
+        };
+        request.set_slot(context.as_ptr().cast());
+        Some(context)
     }
 
     /// The outcome, once there is one.
