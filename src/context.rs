@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
@@ -79,19 +80,22 @@ pub(crate) struct Carried {
 impl Carried {
     const SCHEME: &'static [u8] = b"Bearer ";
 
-    /// Room for `len` bytes, and the place to write them to; `None`: no memory.
-    pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [u8])> {
-        let whole = pool.bytes(Self::SCHEME.len() + len + 1)?;
-        let with_scheme = ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr() };
+    /// Room for `len` bytes, and the place that they have to be written to; `None`: no memory.
+    pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [MaybeUninit<u8>])> {
+        let whole = pool.room(Self::SCHEME.len() + len + 1)?;
+        let with_scheme =
+            ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr().cast() };
         let (scheme, bare) = whole.split_at_mut_checked(Self::SCHEME.len())?;
-        scheme.copy_from_slice(Self::SCHEME);
-        Some((Self { with_scheme }, bare.get_mut(..len)?))
+        write(scheme, Self::SCHEME);
+        let (place, nul) = bare.split_at_mut_checked(len)?;
+        write(nul, b"\0");
+        Some((Self { with_scheme }, place))
     }
 
     /// A copy of `document`.
     pub(crate) fn copy(pool: Pool<'_>, document: &[u8]) -> Option<Self> {
         let (copy, place) = Self::room(pool, document.len())?;
-        place.copy_from_slice(document);
+        write(place, document);
         Some(copy)
     }
 
@@ -106,6 +110,10 @@ impl Carried {
         let data = unsafe { self.with_scheme.data.add(Self::SCHEME.len()) };
         ngx_str_t { len: self.with_scheme.len - Self::SCHEME.len(), data }
     }
+}
+
+fn write(place: &mut [MaybeUninit<u8>], bytes: &[u8]) {
+    place.iter_mut().zip(bytes).for_each(|(to, from)| _ = to.write(*from));
 }
 
 /// What came of the look-up or of the question.
