@@ -112,6 +112,7 @@ impl Carried {
     }
 }
 
+/// Copies `bytes` to a place of their length.
 fn write(place: &mut [MaybeUninit<u8>], bytes: &[u8]) {
     place.iter_mut().zip(bytes).for_each(|(to, from)| _ = to.write(*from));
 }
@@ -202,7 +203,7 @@ pub(crate) struct Context {
     pub(crate) waiter: Cell<*mut Waiter>,
 }
 
-/// A context as it lies in the pool.
+/// A context as it lies in the pool, with the cleanup that it is found by.
 struct Kept {
     cleanup: ngx_pool_cleanup_t,
     context: Context,
@@ -253,7 +254,7 @@ impl Context {
         // would allocate a second time.
         let context = unsafe {
             let kept = kept.as_ptr();
-            let context = NonNull::from(&(*kept).context);
+            let context = NonNull::from(&mut (*kept).context);
             (*kept).cleanup.data = context.as_ptr().cast();
             (*kept).cleanup.next = (*pool.as_ptr()).cleanup;
             (*pool.as_ptr()).cleanup = &raw mut (*kept).cleanup;

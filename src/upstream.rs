@@ -130,12 +130,12 @@ pub(crate) fn strip(
 fn remove_carrier(request: Request<'_>, location: &LocationConf) -> Option<()> {
     // SAFETY: the source, null or not, is the cycle's.
     match unsafe { location.token_source.as_ref() } {
-        Some(source) => remove(request, source.carrier),
+        Some(source) => remove_from(request, source.carrier),
         None => Some(()),
     }
 }
 
-fn remove(request: Request<'_>, carrier: Carrier) -> Option<()> {
+fn remove_from(request: Request<'_>, carrier: Carrier) -> Option<()> {
     match carrier {
         Carrier::Header(name) => {
             // SAFETY: the name is the cycle's.

@@ -183,8 +183,8 @@ impl Cache {
 
     /// Looks a token up, judges what is known by the rules of the asking location, and marks it as used.
     ///
-    /// The JWT is copied into what `room` gives for its length, initialised or not. `room` runs while the shard is locked: it
-    /// must be short, and what it does with this cache is refused.
+    /// The JWT is copied into what `room` gives for its length, initialised or not. `room` runs while the
+    /// shard is locked: it must be short, and what it does with this cache is refused.
     ///
     /// An active entry whose `exp` has passed is turned into one that only says so; its JWT is overwritten.
     #[inline]

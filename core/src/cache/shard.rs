@@ -87,7 +87,7 @@ impl<'a> Shard<'a> {
                 };
                 self.copy_jwt(id, room)?;
                 self.mark(id)?;
-                // SAFETY: every byte was written.
+                // SAFETY: `copy_jwt` has written every byte.
                 let document = unsafe { &mut *(std::ptr::from_mut(room) as *mut [u8]) };
                 Ok(LookUp::Active { document, record, age })
             }
