@@ -4,7 +4,7 @@ pub(crate) mod choice;
 mod conclude;
 pub(crate) mod merge;
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ffi::c_void;
 use core::ptr;
 
@@ -212,7 +212,7 @@ pub(crate) struct LocationConf {
     pub(crate) serves_stale: Cell<bool>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
-    pub(crate) realm_key: Cell<Option<RealmKey>>,
+    pub(crate) realm_key: OnceCell<RealmKey>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -417,7 +417,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 secret: [0; 32],
                 confirms_from: Cell::new(0),
                 serves_stale: Cell::new(false),
-                realm_key: Cell::new(None),
+                realm_key: OnceCell::new(),
             },
         )
     })
