@@ -96,7 +96,7 @@ is(client(GET => 'https://mcp.example.com/mcp/.well-known/oauth-protected-resour
 
 # With the token.
 
-my ($token, $jwt) = (token(), jwt(aud => $url));
+my ($token, $jwt) = (token(), jwt(claims => { aud => $url }));
 $as->script($token, $as->jwt_answer($jwt));
 $mcp->script('/mcp', { body => "event: message\ndata: {}\n\n", headers => [
     'Content-Type' => 'text/event-stream', 'Mcp-Session-Id' => 'session',
