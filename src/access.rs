@@ -104,9 +104,9 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     let Some(key) = realm::token_key(request, token) else {
         return apply(request, context, outcome(Reason::Internal));
     };
-    if context.key.get() == Some(key)
+    if let Some(known) = context.outcome()
+        && context.key.get() == Some(key)
         && context.is_usable_in(location)
-        && let Some(known) = context.outcome()
     {
         // Translated before the redirect, and nothing that shapes the verdict has changed.
         return apply(request, context, known);

@@ -3,14 +3,16 @@
 pub(crate) mod choice;
 mod conclude;
 pub(crate) mod merge;
+pub(crate) mod resource;
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ffi::c_void;
 use core::ptr;
 
 use nginx_sys::{
     ngx_array_t, ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_module, ngx_int_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_msec_t,
+    ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::Mode;
 use phantom_token_core::flights::Flights;
@@ -26,6 +28,7 @@ use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
 use crate::random;
 use crate::slot::ctx_index;
+use resource::{Published, ResourceConf};
 
 /// A directive that was not given at this level.
 pub(crate) const UNSET: ngx_uint_t = ngx_uint_t::MAX;
@@ -41,6 +44,9 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Nothing was said.
+    const NOWHERE: Self = Self { file: ngx_str_t::empty(), line: 0 };
+
     /// Where NGINX is reading now.
     pub(crate) fn of(cf: &ngx_conf_t) -> Self {
         // SAFETY: conf_file is null only for `-g` directives, which are main ones; the name of a
@@ -48,7 +54,7 @@ impl Position {
         unsafe {
             match cf.conf_file.as_ref() {
                 Some(file) => Self { file: file.file.name, line: file.line },
-                None => Self { file: ngx_str_t::empty(), line: 0 },
+                None => Self::NOWHERE,
             }
         }
     }
@@ -121,11 +127,13 @@ pub(crate) struct MainConf {
     secret: [u8; 32],
 }
 
-/// The `server` level: no directives of its own, but the identity of the block.
+/// The `server` level: no directives of its own, but the identity of the block, and what its locations
+/// say of their resources.
 pub(crate) struct ServerConf {
     /// Hash over names and addresses: two blocks never share a verdict, and one block keeps its
     /// verdicts over a reload, wherever in the file it stands.
     pub(crate) identity: Cell<[u8; 32]>,
+    pub(crate) published: Published,
 }
 
 /// The rules of one location.
@@ -159,6 +167,7 @@ pub(crate) struct LocationConf {
     pub(crate) preflight: ngx_uint_t,
     pub(crate) realm: ngx_str_t,
     pub(crate) scopes: ngx_str_t,
+    pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
     pub(crate) max_response: usize,
     /// `phantom_token_cache`: 0 for `off`, 1 for a zone, or [`UNSET`].
@@ -212,7 +221,7 @@ pub(crate) struct LocationConf {
     pub(crate) serves_stale: Cell<bool>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
-    pub(crate) realm_key: Cell<Option<RealmKey>>,
+    pub(crate) realm_key: OnceCell<RealmKey>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -221,7 +230,7 @@ const DEFAULT_MEMBERS: [&[u8]; 3] = [b"jwt", b"phantom_token", b"token_string"];
 impl LocationConf {
     /// Whether requests are translated here.
     pub(crate) fn is_on(&self) -> bool {
-        self.enable == 1
+        self.enable == 1 && !self.resource.is_open
     }
 
     /// The zone's cache, where one is in use.
@@ -348,7 +357,7 @@ pub(crate) unsafe extern "C" fn create_server(cf: *mut ngx_conf_t) -> *mut c_voi
     guard(ptr::null_mut(), || {
         // SAFETY: as of `create_main`.
         let pool = unsafe { Pool::from_ptr((*cf).pool) };
-        place(pool, ServerConf { identity: Cell::new([0; 32]) })
+        place(pool, ServerConf { identity: Cell::new([0; 32]), published: Published::new() })
     })
 }
 
@@ -357,7 +366,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
     guard(ptr::null_mut(), || {
         // SAFETY: as of `create_main`.
         let pool = unsafe { Pool::from_ptr((*cf).pool) };
-        let nowhere = Position { file: ngx_str_t::empty(), line: 0 };
+        let nowhere = Position::NOWHERE;
         place(
             pool,
             LocationConf {
@@ -379,6 +388,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 preflight: UNSET,
                 realm: ngx_str_t::empty(),
                 scopes: ngx_str_t::empty(),
+                resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
                 max_response: usize::MAX,
                 cache: UNSET,
@@ -417,7 +427,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 secret: [0; 32],
                 confirms_from: Cell::new(0),
                 serves_stale: Cell::new(false),
-                realm_key: Cell::new(None),
+                realm_key: OnceCell::new(),
             },
         )
     })
@@ -458,6 +468,24 @@ pub(crate) fn main_conf(cf: &ngx_conf_t) -> &MainConf {
     unsafe {
         let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
         &*(*(*context).main_conf.add(ctx_index())).cast::<MainConf>()
+    }
+}
+
+/// This module's part of the `server` level that is read or merged.
+fn server_conf(cf: &ngx_conf_t) -> &ServerConf {
+    // SAFETY: as of `main_conf`; in http itself the context has a configuration of that level, too.
+    unsafe {
+        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
+        &*(*(*context).srv_conf.add(ctx_index())).cast::<ServerConf>()
+    }
+}
+
+/// The core module's configuration of the level that is read or merged.
+pub(crate) fn core_location(cf: &ngx_conf_t) -> *mut ngx_http_core_loc_conf_t {
+    // SAFETY: as of `main_conf`: while NGINX merges, it is the context of the level that is merged.
+    unsafe {
+        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
+        (*(*context).loc_conf.add(ngx_http_core_module.ctx_index)).cast()
     }
 }
 

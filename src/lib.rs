@@ -24,6 +24,7 @@ mod flight;
 mod guard;
 mod headers;
 mod log;
+mod metadata;
 mod module;
 mod pool;
 mod precontent;

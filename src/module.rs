@@ -107,8 +107,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             unsafe { slot.cast::<ngx_http_handler_pt>().write(handler) };
         }
         // SAFETY: the core module's configuration is complete but for the optimised address tables.
-        unsafe { identify_servers(&*main) };
-        OK
+        let published = unsafe {
+            identify_servers(&*main);
+            publish_metadata(&*cf, &*main)
+        };
+        if published.is_some() { OK } else { ERROR }
     })
 }
 
@@ -155,4 +158,19 @@ unsafe fn identify_servers(main: &ngx_http_core_main_conf_t) {
             conf::set_identity(&*own, identity);
         }
     }
+}
+
+/// Makes the metadata documents of every server block; `None`: an error, which is logged.
+///
+/// # Safety
+/// As of [`identify_servers`].
+unsafe fn publish_metadata(cf: &ngx_conf_t, main: &ngx_http_core_main_conf_t) -> Option<()> {
+    // SAFETY: the array holds what NGINX's core puts there, and each block has our configuration.
+    unsafe {
+        for &server in main.servers.as_slice::<*mut ngx_http_core_srv_conf_t>() {
+            let own = (*(*(*server).ctx).srv_conf.add(slot::ctx_index())).cast::<ServerConf>();
+            conf::resource::publish(cf, &*own)?;
+        }
+    }
+    Some(())
 }

@@ -11,7 +11,7 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
 use crate::code::DECLINED;
-use crate::context::{Context, Forwarded, Stage};
+use crate::context::{Context, Stage};
 use crate::guard::guard;
 use crate::question;
 use crate::request::Request;
@@ -39,17 +39,18 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         }
         if !request.is_main() {
             // SAFETY: as above.
-            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded.get());
-            let forwarded = forwarded.unwrap_or(Forwarded::NONE);
-            return verdict(upstream::strip(request, location, forwarded));
+            let known = known.as_ref().map(|context| unsafe { context.as_ref() });
+            let earlier = known.and_then(Context::forwarded_by);
+            return verdict(upstream::strip(request, location, earlier));
         }
         // The context keeps the credentials for a location that a redirect may lead to.
         let Some(context) = known.or_else(|| Context::create(request)) else { return FAULT };
         // SAFETY: as above.
         let context = unsafe { context.as_ref() };
         context.location.set(ptr::null());
-        let forwarded = context.forwarded.replace(Forwarded::NONE);
-        verdict(upstream::strip(request, location, forwarded))
+        let earlier = context.forwarded_by();
+        context.forwarded_by.set(ptr::null());
+        verdict(upstream::strip(request, location, earlier))
     })
 }
 
@@ -69,7 +70,7 @@ fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
     question::stop_waiting(context);
     // SAFETY: the location where the request waited is the cycle's.
     match unsafe { context.location.get().as_ref() } {
-        Some(location) => verdict(upstream::strip(request, location, Forwarded::NONE)),
+        Some(location) => verdict(upstream::strip(request, location, None)),
         None => DECLINED,
     }
 }

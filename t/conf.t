@@ -110,6 +110,32 @@ my @location = (
     ["$on phantom_token_scopes 'a\"b';", qr/scope/],
     ["$on phantom_token_scope 'a\\\\b';", qr/scope/],
 
+    ['phantom_token_resource;', qr/invalid number of arguments/],
+    ['phantom_token_resource https://a.example https://b.example;', qr/invalid number of arguments/],
+    ['phantom_token_resource "";', qr/"phantom_token_resource" has an invalid URL "": it is no URL/],
+    ['phantom_token_resource api;', qr/"phantom_token_resource" has an invalid URL "api": it is no URL/],
+    ['phantom_token_resource /mcp;', qr{invalid URL "/mcp": it is no URL}],
+    ['phantom_token_resource "https://a.example/a b";', qr{invalid URL "https://a.example/a b": it is no URL}],
+    ["phantom_token_resource 'https://a.example/\"';", qr{it is no URL}],
+    ["phantom_token_resource 'https://a.example/\nX: y';", qr{it is no URL}],
+    ['phantom_token_resource https://$host/mcp;', qr{"https://\$host/mcp".*cannot contain variables}],
+    ['phantom_token_resource http://a.example/mcp;', qr{"http://a.example/mcp".*begins with "https://"}],
+    ['phantom_token_resource https://a.example/mcp#top;', qr{"https://a.example/mcp#top".*fragment}],
+    ['phantom_token_resource https://user:hidden-secret@a.example/;', qr{invalid URL "\.\.\.\@a.example/": a user cannot}],
+    ['phantom_token_resource https://:443/;', qr{"https://:443/".*no host}],
+    ['phantom_token_resource https://a.example/../mcp;', qr{"https://a.example/../mcp".*path}],
+    ['phantom_token_resource https://a.example//mcp;', qr{"https://a.example//mcp".*path}],
+
+    ['phantom_token_authorization_server;', qr/invalid number of arguments/],
+    ['phantom_token_authorization_server as.example;', qr/"phantom_token_authorization_server" has an invalid URL "as.example"/],
+    ['phantom_token_authorization_server https://a.example http://b.example;', qr{"http://b.example".*begins with "https://"}],
+    ['phantom_token_authorization_server https://a.example?b;', qr{"https://a.example\?b".*query}],
+    ['phantom_token_authorization_server https://$host;', qr{"https://\$host".*cannot contain variables}],
+
+    ['phantom_token_resource_metadata on;', qr/invalid number of arguments in "phantom_token_resource_metadata"/],
+    ['if ($host) { phantom_token_resource_metadata; }', qr/"phantom_token_resource_metadata" directive is not allowed here/],
+    ['phantom_token_resource_metadata;', qr/"phantom_token_resource_metadata" cannot be beside another directive/],
+
     ['phantom_token_binding required;', qr/required/],
     ['phantom_token_binding maybe;', qr/maybe/],
     ['phantom_token_max_response much;', qr/phantom_token_max_response/],
@@ -151,7 +177,7 @@ my @duplicates = (
     'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey', 'phantom_token_exchange /a',
     'phantom_token_forward jwt', 'phantom_token_envelope verified', 'phantom_token_envelope_header X-A',
     'phantom_token_preflight pass', 'phantom_token_cache_refresh 1s', 'phantom_token_cache_use_stale off',
-    'phantom_token_max_introspections 8',
+    'phantom_token_max_introspections 8', 'phantom_token_resource https://a.example', 'phantom_token_resource_metadata',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -168,6 +194,7 @@ my @unknown = (
 my @http = (
     ['phantom_token_cache_zone;', qr/invalid number of arguments/],
     ['phantom_token_cache_zone name;', qr/phantom_token_cache_zone|zone/],
+    ['phantom_token_resource_metadata;', qr/"phantom_token_resource_metadata" directive is not allowed here/],
     ['phantom_token_cache_zone name:;', qr/zone/],
     ['phantom_token_cache_zone :1m;', qr/zone/],
     ['phantom_token_cache_zone name:much;', qr/zone/],
@@ -207,6 +234,10 @@ my @accepted = (
     "$on phantom_token_cache_refresh off; phantom_token_cache_use_stale off; phantom_token_max_introspections 64;",
     "$on phantom_token_cache_refresh 4m; phantom_token_cache_use_stale 1h; phantom_token_max_introspections 1;",
     "$on phantom_token_cache off; phantom_token_max_introspections 500;",
+    "$on phantom_token_resource https://a.example:8443/b?c; phantom_token_authorization_server https://d.example/e/ https://f;",
+    "$on phantom_token_resource http://localhost:8080/mcp; phantom_token_authorization_server http://[::1]:9000;",
+    "$on phantom_token_resource https://a.example; phantom_token_realm '';",
+    'phantom_token_resource https://a.example; phantom_token_authorization_server https://b.example;',
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))

@@ -95,7 +95,7 @@ my @slugs = file('core/src/reason.rs') =~ /Self::\w+ => "(\w+)",/g;
 my @missing = grep { $readme !~ /\| `$_` \|/ } grep { !/^invalid_/ } @slugs;
 is("@missing", '', 'every slug is explained');
 my @directives = file('src/directives.rs') =~ /ngx_string!\("(phantom_token\w*)"\)/g;
-@missing = grep { $reference !~ /^\*\*Syntax:\*\* `$_ /m } @directives;
+@missing = grep { $reference !~ /^\*\*Syntax:\*\* `$_[ `]/m } @directives;
 is("@missing", '', 'every directive has its reference');
 my @variables = file('src/variables.rs') =~ /b"(phantom_token_\w+)"/g;
 @missing = grep { $reference !~ /\| `\$$_\w*` \|/ } @variables;

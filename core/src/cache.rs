@@ -17,6 +17,7 @@ mod region;
 mod shard;
 mod unit;
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use region::Region;
@@ -182,8 +183,8 @@ impl Cache {
 
     /// Looks a token up, judges what is known by the rules of the asking location, and marks it as used.
     ///
-    /// The JWT is copied into what `room` gives for its length. `room` runs while the shard is locked: it
-    /// must be short, and what it does with this cache is refused.
+    /// The JWT is copied into what `room` gives for its length, initialised or not. `room` runs while the
+    /// shard is locked: it must be short, and what it does with this cache is refused.
     ///
     /// An active entry whose `exp` has passed is turned into one that only says so; its JWT is overwritten.
     #[inline]
@@ -192,7 +193,7 @@ impl Cache {
         key: &TokenKey,
         now: UnixMillis,
         rules: &Freshness,
-        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+        room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> LookUp<'b> {
         self.shard(key)
             .and_then(|shard| shard.run(|shard| shard.look_up(key.bytes(), now, rules, room)))

@@ -28,6 +28,7 @@ pub mod jwt;
 pub mod key;
 mod lock;
 mod members;
+pub mod metadata;
 mod raw_json;
 pub mod reason;
 pub mod record;

@@ -7,6 +7,7 @@ use nginx_sys::{
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_str_t,
 };
 use phantom_token_core::answer;
+use phantom_token_core::metadata::UrlFault;
 use thiserror::Error;
 
 use crate::code::{OK, conf_error, conf_ok};
@@ -65,6 +66,10 @@ pub(super) enum Fault {
     SecretFile(String, std::io::Error),
     #[error("found no secret in \"{0}\": the file is empty")]
     EmptySecretFile(String),
+    #[error("has an invalid URL \"{0}\": {1}")]
+    Url(String, UrlFault),
+    #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
+    OtherHandler,
     #[error("found no memory")]
     NoMemory,
     /// NGINX has logged what is wrong.

@@ -1,17 +1,44 @@
 //! What an entry is made of: units from the pool, the JWT in them, and back.
 
+use std::mem::MaybeUninit;
+
 use super::shard::{Fault, Shard};
 use super::unit::{DATA, FAR, Head, Index, NEAR, NONE, units_for};
 use crate::record::Record;
 
-impl Shard<'_> {
-    /// Copies the JWT of an entry to `out`, which has its length.
+/// A byte of memory that is initialised, or that need not be.
+pub(super) trait Byte {
+    fn of(byte: u8) -> Self;
+}
+
+impl Byte for u8 {
     #[inline]
-    pub(super) fn copy_jwt(&self, id: u32, out: &mut [u8]) -> Result<(), Fault> {
+    fn of(byte: u8) -> Self {
+        byte
+    }
+}
+
+impl Byte for MaybeUninit<u8> {
+    #[inline]
+    fn of(byte: u8) -> Self {
+        Self::new(byte)
+    }
+}
+
+/// Writes to a place as many bytes as it has.
+#[inline]
+fn put<B: Byte>(place: &mut [B], bytes: &[u8]) {
+    place.iter_mut().zip(bytes).for_each(|(to, from)| *to = B::of(*from));
+}
+
+impl Shard<'_> {
+    /// Copies the JWT of an entry to `out`, which has its length. On `Ok` every byte of it was written.
+    #[inline]
+    pub(super) fn copy_jwt<B: Byte>(&self, id: u32, out: &mut [B]) -> Result<(), Fault> {
         let head = self.head(id)?;
         let (whole, rest) = out.as_chunks_mut::<DATA>();
         for (&unit, piece) in head.near.iter().zip(whole.iter_mut()) {
-            *piece = self.owned(id, unit)?.data().bytes;
+            put(piece, &self.owned(id, unit)?.data().bytes);
         }
         if let Some(&unit) = head.near.get(whole.len()) {
             return self.copy_rest(id, unit, rest);
@@ -20,21 +47,21 @@ impl Shard<'_> {
     }
 
     /// Copies the last piece of a JWT, which may be empty.
-    fn copy_rest(&self, id: u32, unit: u32, rest: &mut [u8]) -> Result<(), Fault> {
+    fn copy_rest<B: Byte>(&self, id: u32, unit: u32, rest: &mut [B]) -> Result<(), Fault> {
         if !rest.is_empty() {
             let bytes = &self.owned(id, unit)?.data().bytes;
-            rest.copy_from_slice(bytes.get(..rest.len()).ok_or(Fault)?);
+            put(rest, bytes.get(..rest.len()).ok_or(Fault)?);
         }
         Ok(())
     }
 
     /// Copies what the index units name.
-    fn copy_far(
+    fn copy_far<B: Byte>(
         &self,
         id: u32,
         mut page: u32,
-        whole: &mut [[u8; DATA]],
-        rest: &mut [u8],
+        whole: &mut [[B; DATA]],
+        rest: &mut [B],
     ) -> Result<(), Fault> {
         let mut pieces = whole.iter_mut().skip(NEAR);
         loop {
@@ -44,7 +71,7 @@ impl Shard<'_> {
             let index = self.owned(id, page)?.index();
             let copied = pieces.len();
             for (&unit, piece) in index.units.iter().zip(pieces.by_ref()) {
-                *piece = self.owned(id, unit)?.data().bytes;
+                put(piece, &self.owned(id, unit)?.data().bytes);
             }
             if let Some(&unit) = index.units.get(copied) {
                 return self.copy_rest(id, unit, rest);

@@ -8,6 +8,8 @@
 //!
 //! No link is trusted. One that cannot be right is a [`Fault`], after which the caller empties the shard.
 
+use std::mem::MaybeUninit;
+
 use super::prefetch::prefetch;
 use super::region::{Locked, bucket_number};
 use super::unit::{DATA, Head, NEAR, NONE, UNIT, Unit, units_for};
@@ -62,7 +64,7 @@ impl<'a> Shard<'a> {
         key: &[u8; 32],
         now: UnixMillis,
         rules: &Freshness,
-        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+        room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> Result<LookUp<'b>, Fault> {
         let Some(id) = self.find(key)? else { return Ok(LookUp::Miss) };
         let head = self.head(id)?;
@@ -80,11 +82,13 @@ impl<'a> Shard<'a> {
                 if len / DATA >= self.locked.units.len() {
                     return Err(Fault);
                 }
-                let Some(document) = room(len).and_then(|room| room.get_mut(..len)) else {
+                let Some(room) = room(len).and_then(|room| room.get_mut(..len)) else {
                     return Ok(LookUp::NoRoom);
                 };
-                self.copy_jwt(id, document)?;
+                self.copy_jwt(id, room)?;
                 self.mark(id)?;
+                // SAFETY: `copy_jwt` has written every byte.
+                let document = unsafe { &mut *(std::ptr::from_mut(room) as *mut [u8]) };
                 Ok(LookUp::Active { document, record, age })
             }
             State::Inactive => {

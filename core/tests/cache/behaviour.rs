@@ -1,5 +1,6 @@
 //! What the cache promises to one caller.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp, OpenError, Stored};
@@ -90,7 +91,7 @@ fn the_age_comes_with_the_verdict() {
     cache.store(&key(1), &record, b"jwt", NOW);
     let rules = Freshness { refresh: 1_000, use_stale: 3_000, ..RULES };
     let age = |after| {
-        let mut room = [0; 3];
+        let mut room = [MaybeUninit::uninit(); 3];
         match cache.look_up(&key(1), NOW + after, &rules, |len| room.get_mut(..len)) {
             LookUp::Active { age, .. } => age,
             _ => Age::Over,
@@ -192,6 +193,12 @@ fn what_is_too_large_is_not_kept_and_what_was_known_before_neither() {
     cache.check().unwrap();
 }
 
+/// Of room that was initialised.
+fn bytes(room: &[MaybeUninit<u8>]) -> Vec<u8> {
+    // SAFETY: the callers have initialised all of it.
+    room.iter().map(|byte| unsafe { byte.assume_init() }).collect()
+}
+
 #[test]
 fn without_room_nothing_is_given() {
     let memory = Memory::new(1 << 16);
@@ -204,17 +211,17 @@ fn without_room_nothing_is_given() {
     });
     assert!(matches!(found, LookUp::NoRoom));
     assert_eq!(asked, 500);
-    let mut short = [0; 499];
+    let mut short = [MaybeUninit::new(0); 499];
     assert!(matches!(cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut short)), LookUp::NoRoom));
-    assert_eq!(short, [0; 499]);
-    let mut long = [9; 600];
+    assert_eq!(bytes(&short), [0; 499]);
+    let mut long = [MaybeUninit::new(9); 600];
     let LookUp::Active { document: given, .. } =
         cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut long))
     else {
         panic!("no JWT");
     };
     assert_eq!(given, jwt(1, 500));
-    assert_eq!(long[500..], [9; 100]);
+    assert_eq!(bytes(&long[500..]), [9; 100]);
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn the_cache_within_the_room_callback_is_refused_and_nothing_breaks() {
     let memory = Memory::new(1 << 16);
     let cache = memory.create();
     cache.store(&key(1), &active(), b"jwt", NOW);
-    let mut room = [0; 8];
+    let mut room = [MaybeUninit::uninit(); 8];
     let found = cache.look_up(&key(1), NOW, &RULES, |_| {
         assert_eq!(cache.store(&key(2), &active(), b"jwt", NOW), Stored::Unavailable);
         assert!(!cache.remove(&key(1)));

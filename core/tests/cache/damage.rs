@@ -1,5 +1,7 @@
 //! A damaged region: whatever its bytes say, no panic, no endless loop, no JWT under another's key.
 
+use std::mem::MaybeUninit;
+
 use phantom_token_core::cache::{Cache, LookUp, Stored};
 use phantom_token_core::record::Record;
 
@@ -51,7 +53,7 @@ fn a_damaged_region_gives_no_jwt_under_anothers_key() {
             cache.store(&key(number), &record, &jwt(name(number), length_of(number)), NOW);
         }
         let damaged = damage(&memory, &mut random);
-        let mut room = [0; 1 << 17];
+        let mut room = [MaybeUninit::uninit(); 1 << 17];
         for _ in 0..100 {
             let number = random.below(u64::from(ENTRIES)) as u32;
             match random.below(8) {

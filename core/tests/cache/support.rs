@@ -1,5 +1,6 @@
 //! Regions, keys and JWTs for the tests of the cache.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp};
@@ -113,7 +114,7 @@ pub(crate) enum Found {
 }
 
 pub(crate) fn look_up(cache: &Cache, key: &TokenKey, now: UnixMillis, rules: &Freshness) -> Found {
-    let mut memory = vec![0xee; 1 << 17];
+    let mut memory = vec![MaybeUninit::new(0xee); 1 << 17];
     match cache.look_up(key, now, rules, |len| memory.get_mut(..len)) {
         LookUp::Miss => Found::Miss,
         LookUp::Active { document: jwt, record, .. } => Found::Active(jwt.to_vec(), record),
