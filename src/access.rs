@@ -112,6 +112,7 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         return apply(request, context, known);
     }
     context.key.set(Some(key));
+    context.keyed_in.set(location);
     context.set_outcome(None);
 
     match look_up(request, context, location, &key) {
@@ -205,8 +206,9 @@ fn look_up(
     });
     let (status, outcome, age) = match found {
         LookUp::Miss => return None,
-        LookUp::Active { record, age, .. } => {
-            let outcome = room.map(|carried| Outcome::Active { carried, record });
+        LookUp::Active { facts, record, age, .. } => {
+            let carried = room.map(|carried| carried.with_facts(facts.len()));
+            let outcome = carried.map(|carried| Outcome::Active { carried, record });
             (CacheStatus::Hit, outcome, age)
         }
         LookUp::Inactive(_) => {
