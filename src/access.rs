@@ -19,6 +19,7 @@ use crate::conf::{LocationConf, TokenSource};
 use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
+use crate::policy;
 use crate::pool::{bytes_of, string_over};
 use crate::question;
 use crate::realm;
@@ -257,7 +258,9 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
     let location = request.location();
     match outcome {
         Outcome::Active { carried, record } => {
-            let objection = location.objection(&record, request::now());
+            let objection = location
+                .objection(&record, request::now())
+                .or_else(|| policy::objection(request, context, location, carried));
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());
             }

@@ -25,6 +25,7 @@ mod guard;
 mod headers;
 mod log;
 mod module;
+mod policy;
 mod pool;
 mod precontent;
 mod question;
