@@ -19,6 +19,7 @@ pub mod cache_control;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;
+pub mod facts;
 pub mod flights;
 pub mod form;
 pub mod freshness;
