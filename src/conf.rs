@@ -3,6 +3,7 @@
 pub(crate) mod choice;
 mod conclude;
 pub(crate) mod merge;
+pub(crate) mod policy;
 pub(crate) mod resource;
 
 use core::cell::{Cell, OnceCell};
@@ -169,6 +170,11 @@ pub(crate) struct LocationConf {
     pub(crate) scopes: ngx_str_t,
     pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
+    /// `phantom_token_require_scope` and `phantom_token_require_audience`: `ngx_str_t`s; null: none.
+    pub(crate) required_scopes: *mut ngx_array_t,
+    pub(crate) required_audiences: *mut ngx_array_t,
+    /// `phantom_token_require`: [`policy::Requirement`]s; null: none.
+    pub(crate) requirements: *mut ngx_array_t,
     pub(crate) max_response: usize,
     /// `phantom_token_cache`: 0 for `off`, 1 for a zone, or [`UNSET`].
     pub(crate) cache: ngx_uint_t,
@@ -208,8 +214,10 @@ pub(crate) struct LocationConf {
     pub(crate) forwards_authorization: bool,
     /// Nothing of what a verdict belongs to varies by request.
     pub(crate) fixed_realm: bool,
-    /// The challenges, by [`challenge_index`].
-    pub(crate) challenges: [ngx_str_t; 3],
+    /// The challenges, see [`LocationConf::challenge`].
+    pub(crate) challenges: [ngx_str_t; 4],
+    /// What of the above a token must meet; null: it need meet nothing.
+    pub(crate) policy: *const policy::Policy,
     /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
     /// `$http_cookie`, those of `header` and `envelope_header`, and that of `token=`.
     pub(crate) variables: [usize; 5],
@@ -251,7 +259,7 @@ impl LocationConf {
     }
 
     /// Whether a verdict that was applied in `other`, of the same server block, is one that this
-    /// location would apply likewise. What is inherited is the same by its address.
+    /// location would apply likewise, if its policy agrees. What is inherited is the same by its address.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         // SAFETY: the strings are the cycle's.
         let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
@@ -306,16 +314,17 @@ impl LocationConf {
 
     /// The challenge that goes with `reason`.
     pub(crate) fn challenge(&self, reason: Reason) -> ngx_str_t {
-        let [plain, invalid_request, invalid_token] = self.challenges;
+        let [plain, invalid_request, invalid_token, insufficient_scope] = self.challenges;
         match reason.challenge_error() {
             None => plain,
             Some(ChallengeError::InvalidRequest) => invalid_request,
             Some(ChallengeError::InvalidToken) => invalid_token,
+            Some(ChallengeError::InsufficientScope) => insufficient_scope,
         }
     }
 
-    /// Why this location refuses a token that the authorization server calls active; `None`: it does
-    /// not.
+    /// Why this location refuses a token that the authorization server calls active, whatever its policy says;
+    /// `None`: it does not.
     pub(crate) fn objection(&self, record: &Record, now: UnixMillis) -> Option<Reason> {
         if record.is_over(now) {
             // Of a JWT that an exchange has just given, that it is over says nothing of the token.
@@ -390,6 +399,9 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 scopes: ngx_str_t::empty(),
                 resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
+                required_scopes: ptr::null_mut(),
+                required_audiences: ptr::null_mut(),
+                requirements: ptr::null_mut(),
                 max_response: usize::MAX,
                 cache: UNSET,
                 cache_zone_name: ngx_str_t::empty(),
@@ -422,7 +434,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 envelope_name: headers::Name::fixed(b"", b""),
                 forwards_authorization: true,
                 fixed_realm: false,
-                challenges: [ngx_str_t::empty(); 3],
+                challenges: [ngx_str_t::empty(); 4],
+                policy: ptr::null(),
                 variables: [0; 5],
                 secret: [0; 32],
                 confirms_from: Cell::new(0),

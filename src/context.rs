@@ -71,16 +71,17 @@ impl CacheStatus {
 }
 
 /// What is kept for an active token, in the memory of a request: mostly a JWT, with `Bearer ` before it
-/// and a NUL behind.
+/// and a NUL behind, which is the first byte of the facts where there are any.
 #[derive(Clone, Copy)]
 pub(crate) struct Carried {
     with_scheme: ngx_str_t,
+    facts_len: usize,
 }
 
 impl Carried {
     const SCHEME: &'static [u8] = b"Bearer ";
 
-    /// Room for `len` bytes, and the place that they have to be written to; `None`: no memory.
+    /// Room for a document of `len` bytes, and the place that they have to be written to; `None`: no memory.
     pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [MaybeUninit<u8>])> {
         let whole = pool.room(Self::SCHEME.len() + len + 1)?;
         let with_scheme =
@@ -89,14 +90,23 @@ impl Carried {
         write(scheme, Self::SCHEME);
         let (place, nul) = bare.split_at_mut_checked(len)?;
         write(nul, b"\0");
-        Some((Self { with_scheme }, place))
+        Some((Self { with_scheme, facts_len: 0 }, place))
     }
 
-    /// A copy of `document`.
-    pub(crate) fn copy(pool: Pool<'_>, document: &[u8]) -> Option<Self> {
-        let (copy, place) = Self::room(pool, document.len())?;
-        write(place, document);
-        Some(copy)
+    /// The same, where the last `len` bytes of the document are the facts in truth.
+    pub(crate) fn with_facts(self, len: usize) -> Self {
+        let ngx_str_t { len: whole, data } = self.with_scheme;
+        let facts_len = len.min(whole - Self::SCHEME.len());
+        Self { with_scheme: ngx_str_t { len: whole - facts_len, data }, facts_len }
+    }
+
+    /// A copy of `document` and `facts`.
+    pub(crate) fn copy(pool: Pool<'_>, document: &[u8], facts: &[u8]) -> Option<Self> {
+        let (copy, place) = Self::room(pool, document.len() + facts.len())?;
+        let (for_document, for_facts) = place.split_at_mut_checked(document.len())?;
+        write(for_document, document);
+        write(for_facts, facts);
+        Some(copy.with_facts(facts.len()))
     }
 
     /// `Bearer <jwt>`
@@ -109,6 +119,16 @@ impl Carried {
         // SAFETY: `room` made the string, whose first bytes are the scheme.
         let data = unsafe { self.with_scheme.data.add(Self::SCHEME.len()) };
         ngx_str_t { len: self.with_scheme.len - Self::SCHEME.len(), data }
+    }
+
+    /// The facts, as [`phantom_token_core::facts`] has them.
+    pub(crate) fn facts(&self) -> &[u8] {
+        // SAFETY: `room` made the bytes behind the string, in the memory of a request that outlives what it
+        // carries.
+        unsafe {
+            let facts = self.with_scheme.data.add(self.with_scheme.len);
+            core::slice::from_raw_parts(facts, self.facts_len)
+        }
     }
 }
 
@@ -124,7 +144,7 @@ pub(crate) enum Outcome {
     Active {
         /// What the record's `document` says.
         carried: Carried,
-        /// The facts, for the rules of the location.
+        /// What the rules of the location are about, beside the facts that are carried.
         record: Record,
     },
     /// No request passes.
@@ -162,6 +182,8 @@ pub(crate) struct Context {
     pub(crate) token_source: Cell<*const TokenSource>,
     /// What the token was looked up by.
     pub(crate) key: Cell<Option<TokenKey>>,
+    /// The location that made the key. By its secret the facts of the outcome are made, too. Null: none.
+    pub(crate) keyed_in: Cell<*const LocationConf>,
     outcome: Cell<Option<Outcome>>,
     /// A verdict past its time, to be applied if the question finds no server.
     pub(crate) stale: Cell<Option<Outcome>>,
@@ -228,6 +250,7 @@ impl Context {
                 location: Cell::new(ptr::null()),
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
+                keyed_in: Cell::new(ptr::null()),
                 outcome: Cell::new(None),
                 stale: Cell::new(None),
                 faulty_claims: Cell::new(0),

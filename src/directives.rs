@@ -3,6 +3,7 @@
 mod access;
 mod argument;
 mod cache;
+mod policy;
 mod question;
 mod resource;
 
@@ -23,6 +24,7 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use access::{set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
+use policy::{set_required_names, set_requirement};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
@@ -87,7 +89,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 32] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 35] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -141,6 +143,19 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 32] = [
     ),
     directive(ngx_string!("phantom_token_scopes"), NGX_CONF_TAKE1, set_scopes, 0),
     directive(ngx_string!("phantom_token_scope"), NGX_CONF_TAKE1, set_scopes, 0),
+    directive(
+        ngx_string!("phantom_token_require_scope"),
+        NGX_CONF_1MORE,
+        set_required_names,
+        offset_of!(LocationConf, required_scopes),
+    ),
+    directive(
+        ngx_string!("phantom_token_require_audience"),
+        NGX_CONF_1MORE,
+        set_required_names,
+        offset_of!(LocationConf, required_audiences),
+    ),
+    directive(ngx_string!("phantom_token_require"), NGX_CONF_1MORE, set_requirement, 0),
     directive(ngx_string!("phantom_token_resource"), NGX_CONF_TAKE1, set_resource, 0),
     directive(
         ngx_string!("phantom_token_authorization_server"),

@@ -26,6 +26,7 @@ mod headers;
 mod log;
 mod metadata;
 mod module;
+mod policy;
 mod pool;
 mod precontent;
 mod question;

@@ -11,8 +11,10 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
 use crate::code::DECLINED;
-use crate::context::{Context, Stage};
+use crate::conf::LocationConf;
+use crate::context::{Context, Outcome, Stage};
 use crate::guard::guard;
+use crate::policy;
 use crate::question;
 use crate::request::Request;
 use crate::upstream;
@@ -34,7 +36,7 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             return leave(request, known);
         }
         // SAFETY: the context lives in the pool of the main request.
-        if known.is_some_and(|context| unsafe { context.as_ref() }.has_verdict_for(location)) {
+        if known.is_some_and(|context| holds(request, unsafe { context.as_ref() }, location)) {
             return DECLINED;
         }
         if !request.is_main() {
@@ -52,6 +54,19 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         context.forwarded_by.set(ptr::null());
         verdict(upstream::strip(request, location, earlier))
     })
+}
+
+/// Whether the verdict of the main request is one for this location: there, what it has been checked by was
+/// this location's policy, and elsewhere it is checked now.
+fn holds(request: Request<'_>, context: &Context, location: &LocationConf) -> bool {
+    context.has_verdict_for(location)
+        && ((request.is_main() && ptr::eq(context.location.get(), location))
+            || match context.outcome() {
+                Some(Outcome::Active { carried, .. }) => {
+                    policy::objection(request, context, location, carried).is_none()
+                }
+                _ => false,
+            })
 }
 
 fn verdict(done: Option<()>) -> ngx_int_t {

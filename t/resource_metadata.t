@@ -17,7 +17,7 @@ use Test::Nginx::HTTP2;
 use Test::PhantomToken;
 use Test::PhantomToken::Browser;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v2 rewrite))->plan(238);
+my $t = Test::Nginx->new()->has(qw(http proxy http_v2 rewrite))->plan(254);
 
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
@@ -71,6 +71,19 @@ my $server = <<'SERVER';
             error_page 401 @handled;
             error_page 400 =401 /error_page;
             proxy_pass http://127.0.0.1:8082;
+        }
+        location /strict {
+            phantom_token_resource https://api.example.com/strict;
+            phantom_token_scope tools;
+            phantom_token_require_scope write tools;
+            proxy_pass http://127.0.0.1:8082;
+
+            location /strict/audience { phantom_token_require_audience strict; proxy_pass http://127.0.0.1:8082; }
+            location /strict/value {
+                phantom_token_require $phantom_token_claim_role error=403;
+                phantom_token_require_scope read;
+                proxy_pass http://127.0.0.1:8082;
+            }
         }
         location @handled { phantom_token off; return 401 handled; }
         location /error_page { phantom_token off; return 200 handled; }
@@ -184,6 +197,20 @@ for my $version (sort keys %versions) {
             "$version, $name: one challenge, which leads to the document");
     }
 
+    my $weak = token();
+    $as->script($weak, $as->jwt_answer(jwt(claims => { scope => 'read', aud => 'api' })));
+    for my $row (
+        ['/strict', 403, ', scope="write tools", error="insufficient_scope"'],
+        ['/strict/audience', 401, ', scope="tools", error="invalid_token"'],
+        ['/strict/value', 403, ', scope="tools"'],
+    ) {
+        my ($uri, $status, $parameters) = @$row;
+        my $response = $call->('GET', $uri, headers => [Authorization => "Bearer $weak"]);
+        is($response->status(), $status, "$version, $uri: status");
+        is_deeply([$response->header_lines('WWW-Authenticate')], [$challenge->($parameters, '/strict')],
+            "$version, $uri: one challenge, which leads to the document");
+    }
+
     for my $case (['/mcp?if=1', $hint, '/mcp'], ['/mcp/admin', ', scope="admin tools"', '/mcp'],
         ['/mcp/other', $hint, '/mcp/other'], ['/query', '', '/query?tenant=1&a=%2F'], ['/cookie', '', '/cookie'],
         ['/both/x', '', '/both/'], ['/handled', '', '/handled']) {
@@ -244,6 +271,9 @@ my %documents = (
     },
     '/a%20b/%C3%A4%2Fc' => { resource => 'https://API.example.com:8443/a%20b/%C3%A4%2Fc', @servers, @header },
     '/a%20b/%c3%a4/c' => { resource => 'https://API.example.com:8443/a%20b/%C3%A4%2Fc', @servers, @header },
+    '/strict' => {
+        resource => 'https://api.example.com/strict', scopes_supported => [qw(tools write read)], @servers, @header,
+    },
     '/handled' => { resource => 'https://api.example.com/handled', @servers, @header },
 );
 

@@ -17,7 +17,7 @@ use Test::PhantomToken;
 use Test::PhantomToken::Browser;
 use Test::PhantomToken::Shipped qw(ship);
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(28);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(32);
 
 ship($t);
 $t->write_file_expand('nginx.conf', <<'CONF');
@@ -117,6 +117,14 @@ $as->script($revoked, $as->inactive_answer());
 $response = client(POST => $url, headers => [Authorization => "Bearer $revoked"], body => $initialize);
 is(challenge($response)->{error}, 'invalid_token', 'a token that is over');
 is(challenge($response)->{resource_metadata}, $parameters->{resource_metadata}, 'leads to the document again');
+
+my $others = token();
+$as->script($others, $as->jwt_answer(jwt(claims => { aud => 'https://other.example.com/mcp' })));
+$response = client(POST => $url, headers => [Authorization => "Bearer $others"], body => $initialize);
+is($response->status(), 401, 'a token for another server');
+is(challenge($response)->{error}, 'invalid_token', 'is refused');
+is(challenge($response)->{resource_metadata}, $parameters->{resource_metadata}, 'and leads to the document');
+is($mcp->count(), 3, 'it did not go to the server');
 
 # A page, such as an inspector's.
 

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn challenges() {
-        use ChallengeError::{InvalidRequest, InvalidToken};
+        use ChallengeError::{InsufficientScope, InvalidRequest, InvalidToken};
         let cases: &[(&str, &str, Option<ChallengeError>, &str)] = &[
             ("api", "", None, r#"Bearer realm="api""#),
             ("api", "a b", None, r#"Bearer realm="api", scope="a b""#),
@@ -88,6 +88,12 @@ mod tests {
                 "  a   b ",
                 Some(InvalidRequest),
                 r#"Bearer realm="api", scope="a b", error="invalid_request""#,
+            ),
+            (
+                "api",
+                "a b",
+                Some(InsufficientScope),
+                r#"Bearer realm="api", scope="a b", error="insufficient_scope""#,
             ),
             ("", "a", None, r#"Bearer scope="a""#),
             ("", "a", Some(InvalidToken), r#"Bearer scope="a", error="invalid_token""#),

@@ -20,6 +20,7 @@ pub mod certificate;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;
+pub mod facts;
 pub mod flights;
 pub mod form;
 pub mod freshness;

@@ -9,7 +9,7 @@ use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::reason::ChallengeError;
 
 use super::choice::{control, forward};
-use super::{LocationConf, Position, core_location, main_conf};
+use super::{LocationConf, Position, core_location, main_conf, policy};
 use crate::cache_zone::Zone;
 use crate::headers;
 use crate::log::{Shown, log};
@@ -72,6 +72,7 @@ impl LocationConf {
         // SAFETY: the configuration's pool is the cycle's.
         let pool = unsafe { Pool::from_ptr(cf.pool) };
         self.name_headers(pool)?;
+        self.policy = self.make_policy(pool).ok_or_else(|| no_memory(at))?;
         self.render_challenges(pool)?;
         self.describe_resource(cf, pool)?;
         self.find_variables(cf, pool).ok_or_else(|| no_memory(at))?;
@@ -166,11 +167,18 @@ impl LocationConf {
         let at = self.enabled_at;
         // SAFETY: the strings are the cycle's.
         let (realm, scopes) = unsafe { (bytes_of(&self.realm), bytes_of(&self.scopes)) };
+        let required = policy::texts(self.required_scopes).collect::<Vec<_>>().join(&b' ');
         for (place, error) in self.challenges.iter_mut().zip([
             None,
             Some(ChallengeError::InvalidRequest),
             Some(ChallengeError::InvalidToken),
+            Some(ChallengeError::InsufficientScope),
         ]) {
+            let scopes = match error {
+                Some(ChallengeError::InsufficientScope) if required.is_empty() => continue,
+                Some(ChallengeError::InsufficientScope) => &required,
+                _ => scopes,
+            };
             let text = challenge::render(realm, scopes, error, self.resource.resource())
                 .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
             *place = pool.string(&text).ok_or_else(|| no_memory(at))?;

@@ -106,6 +106,9 @@ impl LocationConf {
         string(&mut self.realm, outer.realm, b"api");
         string(&mut self.scopes, outer.scopes, b"");
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
+        pointer(&mut self.required_scopes, outer.required_scopes);
+        pointer(&mut self.required_audiences, outer.required_audiences);
+        pointer(&mut self.requirements, outer.requirements);
         number(&mut self.max_response, outer.max_response, usize::MAX, 64 * 1024);
         if self.cache == UNSET {
             self.cache_zone_name = outer.cache_zone_name;

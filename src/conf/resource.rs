@@ -7,7 +7,7 @@ use nginx_sys::{ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_handler_pt, 
 use phantom_token_core::metadata::{BearerMethod, Description, Document, OtherServers, Resource};
 
 use super::conclude::{Fault, no_memory};
-use super::{LocationConf, Position, ServerConf, core_location, server_conf};
+use super::{LocationConf, Position, ServerConf, core_location, policy, server_conf};
 use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
 
@@ -155,11 +155,13 @@ impl LocationConf {
     /// What the document says of this location. A directive that tells what tokens must be like adds its
     /// part here.
     fn description(&self) -> Description<'_> {
-        // SAFETY: the string is the cycle's. Of scopes that are in a challenge, all bytes are ASCII.
-        let scopes = str::from_utf8(unsafe { bytes_of(&self.scopes) }).unwrap_or_default();
+        // SAFETY: the string is the cycle's.
+        let mentioned = unsafe { bytes_of(&self.scopes) }.split(|&byte| byte == b' ');
+        // Of scopes that are in a challenge, all bytes are ASCII.
+        let scopes = mentioned.chain(policy::texts(self.required_scopes)).map(str::from_utf8);
         Description {
             authorization_servers: self.resource.authorization_servers().to_vec(),
-            scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).collect(),
+            scopes: scopes.flatten().filter(|scope| !scope.is_empty()).collect(),
             bearer_method: self.bearer_method(),
         }
     }

@@ -108,15 +108,15 @@ fn a_jwt_reaches_no_other_entry_by_a_swapped_link() {
     for number in [1, 2] {
         cache.store(&key(number), &active(), &jwt(number, 2000), NOW);
     }
-    // Give the first entry the links of the second: both have ten links at the end of their heads.
+    // Give the first entry the links of the second: both have ten links in their heads.
     let heads: Vec<*mut u8> = (1..memory.len / 128)
         .map(|unit| memory.base.as_ptr().wrapping_add(unit * 128))
         // SAFETY: within the mapping. A head has the length of its JWT there.
-        .filter(|head| unsafe { head.add(52).cast::<u32>().read() } == 2000)
+        .filter(|head| unsafe { head.add(36).cast::<u32>().read() } == 2000)
         .collect();
     let [one, two] = heads[..] else { panic!("heads are laid out in another way") };
     // SAFETY: within the mapping, disjoint.
-    unsafe { std::ptr::copy_nonoverlapping(two.add(80), one.add(80), 40) };
+    unsafe { std::ptr::copy_nonoverlapping(two.add(64), one.add(64), 40) };
     assert_eq!(get(&cache, 1), Found::Miss);
     assert_eq!(cache.stats().recoveries, 1);
     cache.check().unwrap();

@@ -47,7 +47,7 @@ pub(crate) fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 819
             let jwt = &mut scratch[..len];
             write_jwt(number, jwt);
             let record = Record { expires: Some(NOW + 5), ..active() };
-            let stored = cache.store(&key(number), &record, jwt, NOW);
+            let stored = cache.store(&key(number), &record, &*jwt, NOW);
             stored == Stored::Stored
         }
         4 => cache.store(&key(number), &inactive(), b"", NOW) == Stored::Stored,

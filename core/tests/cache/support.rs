@@ -124,6 +124,20 @@ pub(crate) fn look_up(cache: &Cache, key: &TokenKey, now: UnixMillis, rules: &Fr
     }
 }
 
+/// The facts that a look-up gives; none where there are none, or no active token.
+pub(crate) fn facts_of(
+    cache: &Cache,
+    key: &TokenKey,
+    now: UnixMillis,
+    rules: &Freshness,
+) -> Vec<u8> {
+    let mut memory = vec![MaybeUninit::new(0xee); 1 << 17];
+    match cache.look_up(key, now, rules, |len| memory.get_mut(..len)) {
+        LookUp::Active { facts, .. } => facts.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
 /// A look-up at [`NOW`] under [`RULES`].
 pub(crate) fn get(cache: &Cache, number: u32) -> Found {
     look_up(cache, &key(number), NOW, &RULES)
