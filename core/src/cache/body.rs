@@ -1,5 +1,7 @@
 //! What an entry is made of: units from the pool, the JWT in them, and back.
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use super::shard::{Fault, Shard};
 use super::unit::{DATA, FAR, Head, Index, NEAR, NONE, units_for};
 use crate::record::Record;
@@ -105,6 +107,8 @@ impl Shard<'_> {
         }
         let unit = touched + 1;
         self.locked.state.touched = unit;
+        // Before the unit is written: after a kill the shard is emptied no further than this.
+        compiler_fence(Ordering::Release);
         Ok(unit)
     }
 
