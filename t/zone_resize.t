@@ -15,7 +15,7 @@ use Test::Nginx;
 use Test::Nginx::Memory qw(shared_memory);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy limit_req))->plan(48);
+my $t = Test::Nginx->new()->has(qw(http proxy limit_req))->plan(52);
 
 my $conf = <<'CONF';
 %%TEST_GLOBALS%%
@@ -91,7 +91,7 @@ my ($token, $jwt) = known();
 my $gone = token();
 is(status($gone), '401 MISS', 'an inactive token');
 
-for my $size (qw(2m 512k 1000k 1m)) {
+for my $size (qw(2m 80k 1000k 1m)) {
     is(resize($size), 2, "$size: both are copied");
     my $response = call('/', $token);
     is($response->header('Cache-Status'), 'HIT', "$size: a hit");
@@ -154,10 +154,21 @@ $t->wait_old_workers();
 is($as->questions($open), 2, 'two questions');
 is(status($open), '200 HIT', 'and one answer that stays');
 
-# A reload that fails when all has been copied: a port is in use.
+# What does not become the running configuration changes nothing: a test of it, one with an error, and one that fails
+# when all has been copied, for a port is in use.
+
+is($t->conf_fails(with_size('4m')), undef, 'nginx -t');
+is(status($token), '200 HIT', 'disturbs nothing');
+
+$t->expect_alerts(qr/\[emerg\].*unknown directive "nonsense"/);
+my $offset = length $t->read_file('error.log');
+$t->write_file_expand('nginx.conf', with_size('4m') . "nonsense;\n");
+$t->signal('HUP');
+ok($t->wait_for_log(qr/unknown directive "nonsense"/, $offset), 'an error in the configuration');
+is(status($token), '200 HIT', 'disturbs nothing');
 
 $t->expect_alerts(qr/\[emerg\].*(?:bind\(\)|still could not bind)/);
-my $offset = length $t->read_file('error.log');
+$offset = length $t->read_file('error.log');
 $t->write_file_expand('nginx.conf', with_size('4m') =~ s/listen 127.0.0.1:8084;/listen 127.0.0.1:8081;/r);
 $t->signal('HUP');
 ok($t->wait_for_log(qr/replaces one of 1024k, \d+ entries were copied/, $offset), 'a reload copies');
