@@ -39,6 +39,7 @@ const LEAST_PAGES: usize = 8;
 pub(crate) struct Zone {
     name: ngx_str_t,
     size: usize,
+    /// As long as the cycle is being made.
     predecessor: Predecessor,
     /// What lies in the zone, once the cycle has made or found it.
     content: Option<Content>,
@@ -66,8 +67,12 @@ impl Zone {
         max_flights(self.size)
     }
 
-    /// Makes the content of fresh memory: a copy of what `old` holds, as far as it fits.
-    fn fill(&self, shm_zone: &ngx_shm_zone_t, old: Option<&Self>) -> Result<Content, ContentError> {
+    /// Makes the content of fresh memory.
+    fn fill(
+        &self,
+        shm_zone: &ngx_shm_zone_t,
+        predecessor: Predecessor,
+    ) -> Result<Content, ContentError> {
         let log = shm_zone.shm.log;
         let name = Shown(self.name());
         if let Err(error) = dump::leave_out(shm_zone) {
@@ -77,17 +82,25 @@ impl Zone {
                 "phantom_token: zone \"{name}\" can be part of a core dump: {error}"
             );
         }
-        let Some((old, content)) = old.and_then(|old| Some((old, old.content.as_ref()?))) else {
-            if self.predecessor == Predecessor::Foreign {
-                log!(
-                    NGX_LOG_NOTICE,
-                    log,
-                    "phantom_token: zone \"{name}\" starts empty: the one in use was made by another \
-                     module, or by another copy of this one"
-                );
-            }
-            return Content::create(shm_zone, None);
-        };
+        match predecessor {
+            // SAFETY: NGINX makes the cycle's zones; the running configuration is there until it is done.
+            Predecessor::Other(old) => return self.copy(shm_zone, unsafe { old.as_ref() }),
+            Predecessor::Foreign => log!(
+                NGX_LOG_NOTICE,
+                log,
+                "phantom_token: zone \"{name}\" starts empty: the one in use was made by another module, \
+                 or by another copy of this one"
+            ),
+            Predecessor::None | Predecessor::Same => {}
+        }
+        Content::create(shm_zone, None)
+    }
+
+    /// Makes the content of fresh memory out of what `old` holds, as far as it fits.
+    fn copy(&self, shm_zone: &ngx_shm_zone_t, old: &Self) -> Result<Content, ContentError> {
+        let log = shm_zone.shm.log;
+        let name = Shown(self.name());
+        let Some(content) = &old.content else { return Content::create(shm_zone, None) };
         match content.attach_cache() {
             Ok(cache) => {
                 if let Err(error) = content.attach() {
@@ -187,7 +200,7 @@ pub(crate) fn request(
     unsafe {
         (*shm_zone.as_ptr()).init = Some(init);
         (*shm_zone.as_ptr()).data = zone.as_ptr().cast();
-        (*shm_zone.as_ptr()).noreuse = (predecessor == Predecessor::Other).into();
+        (*shm_zone.as_ptr()).noreuse = matches!(predecessor, Predecessor::Other(_)).into();
     }
     Ok(zone)
 }
@@ -202,9 +215,10 @@ unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) 
             let zone = &mut *(*shm_zone).data.cast::<Zone>();
             (&mut *shm_zone, zone, previous.cast::<Zone>().as_ref())
         };
+        let predecessor = core::mem::replace(&mut zone.predecessor, Predecessor::None);
         let opened = match previous.and_then(|previous| previous.content.as_ref()) {
             Some(content) if shm_zone.noreuse == 0 => content.attach(),
-            _ => zone.fill(shm_zone, previous),
+            _ => zone.fill(shm_zone, predecessor),
         };
         match opened {
             Ok(content) => {

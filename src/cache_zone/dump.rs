@@ -1,19 +1,14 @@
-//! Tokens' JWTs do not belong into core dumps.
+//! Keeps a zone, which holds JWTs, out of core dumps.
 
 use std::io;
 
 use nginx_sys::ngx_shm_zone_t;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 const ADVICE: Option<i32> = Some(libc::MADV_DONTDUMP);
-#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+#[cfg(target_os = "freebsd")]
 const ADVICE: Option<i32> = Some(libc::MADV_NOCORE);
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "dragonfly"
-)))]
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 const ADVICE: Option<i32> = None;
 
 /// Has the system leave a zone out of the core dumps of this process and of those that it forks. All of

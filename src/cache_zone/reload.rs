@@ -1,10 +1,12 @@
 //! What a reload finds under the name of a zone, and whether NGINX takes the memory over.
 //!
-//! NGINX reuses the memory where name, size and tag are the same and the new zone does not say `noreuse`.
-//! It gives the old zone's data to the new one for both, or for `noreuse`, and nothing else; and it frees the
-//! old zone's memory, once the new configuration is accepted, where the size is another or the *old* zone says
-//! `noreuse`. A zone that still said so at the next reload would thus lose memory that is in use: the flag is
-//! there from when the zone is declared until it is settled which configuration counts.
+//! NGINX reuses the memory where name, size and tag are the same and the new zone does not say `noreuse`. It
+//! frees the old zone's memory, once the new configuration is accepted, where the size is another or the *old*
+//! zone says `noreuse`; and the new one's, if the configuration is refused, by the *new* zone's word. One that
+//! still said so at the next reload would lose memory that is in use: the flag is there from when the
+//! zone is declared until it is settled which configuration counts.
+
+use core::ptr::NonNull;
 
 use nginx_sys::{ngx_cycle_t, ngx_list_part_t, ngx_list_t, ngx_shm_zone_t};
 
@@ -13,7 +15,7 @@ use crate::pool::bytes_of;
 use crate::slot;
 
 /// What the running configuration has under the name of a zone.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Predecessor {
     /// Nothing.
     None,
@@ -22,8 +24,9 @@ pub(super) enum Predecessor {
     Foreign,
     /// The same zone, with all that it holds.
     Same,
-    /// Ours, but of another size, or not in order.
-    Other,
+    /// Ours, but of another size, or not in order. The zone lives at least until the new configuration is
+    /// accepted. (NGINX 1.22 does not hand it to the new zone.)
+    Other(NonNull<Zone>),
 }
 
 impl Predecessor {
@@ -42,12 +45,12 @@ impl Predecessor {
             if (*old).tag != slot::tag() {
                 return Self::Foreign;
             }
-            let zone = (*old).data.cast::<Zone>().as_ref();
-            let content = zone.and_then(|zone| zone.content.as_ref());
+            let Some(zone) = NonNull::new((*old).data.cast::<Zone>()) else { return Self::None };
+            let content = zone.as_ref().content.as_ref();
             if (*old).shm.size == size && content.is_some_and(|content| content.attach().is_ok()) {
                 Self::Same
             } else {
-                Self::Other
+                Self::Other(zone)
             }
         }
     }
