@@ -1,5 +1,7 @@
 //! What is not kept any more is not in the memory either, whichever way it went.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use phantom_token_core::cache::{Cache, Stored};
 use phantom_token_core::record::Record;
 
@@ -9,12 +11,13 @@ use crate::support::*;
 /// No other bytes of a region look like this one, nor like the following few.
 const SECRET_NUMBER: u32 = 0xa1b2_c3d4;
 
-/// How many times a piece of this number's JWT, of whatever entry, is in the memory.
+/// How many times a piece of this number's JWT, of whatever entry, is in the memory. Pieces begin at multiples
+/// of four.
 fn traces(memory: &Memory, number: u32) -> usize {
     // SAFETY: within the mapping, and nobody writes to it now.
     let bytes = unsafe { std::slice::from_raw_parts(memory.base.as_ptr(), memory.len) };
-    let piece = jwt(number, 8);
-    bytes.windows(piece.len()).filter(|window| *window == piece).count()
+    let piece = number.to_be_bytes();
+    bytes.chunks_exact(piece.len()).filter(|chunk| *chunk == piece).count()
 }
 
 /// Lengths with a last piece that is not full, without one, and with one and two index units.
@@ -106,20 +109,30 @@ fn nothing_is_left_of_a_shard_that_was_emptied() {
 
 #[test]
 fn nothing_is_left_of_what_a_killed_process_was_storing() {
+    let counters = Memory::new(4096);
+    // SAFETY: zeroed, aligned and mapped until the end of the test.
+    let progress = unsafe { counters.base.cast::<AtomicU32>().as_ref() };
     let mut random = Random(31);
     let mut recoveries = 0;
-    for _ in 0..200 {
-        let memory = Memory::new(1 << 20);
+    for _ in 0..100 {
+        progress.store(0, Ordering::Relaxed);
+        let memory = Memory::new(256 << 10);
         let cache = memory.create();
         let child = fork(|| {
-            let mut scratch = [0; 60_000];
+            let mut scratch = [0; 20_000];
             write_jwt(SECRET_NUMBER, &mut scratch);
             let mut number = 0;
             loop {
                 number += 1;
                 cache.store(&key(number), &active(), &scratch, NOW);
+                progress.store(number, Ordering::Relaxed);
             }
         });
+        // The child is at work, in fresh units or in those of others before.
+        let enough = 1 + random.below(20) as u32;
+        while progress.load(Ordering::Relaxed) < enough {
+            std::hint::spin_loop();
+        }
         for _ in 0..random.below(20_000) {
             std::hint::spin_loop();
         }
@@ -130,8 +143,8 @@ fn nothing_is_left_of_what_a_killed_process_was_storing() {
         if cache.stats().recoveries > 0 {
             recoveries += 1;
             assert_eq!(traces(&memory, SECRET_NUMBER), 0);
-            for number in 0..40 {
-                let stored = cache.store(&key(number), &active(), &jwt(number, 60_000), NOW);
+            for number in 0..20 {
+                let stored = cache.store(&key(number), &active(), &jwt(number, 20_000), NOW);
                 assert_eq!(stored, Stored::Stored, "and all of it can be used again");
             }
             assert_eq!(cache.stats().recoveries, 1);
