@@ -16,7 +16,7 @@ use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::log;
 use crate::pool::bytes_of;
-use crate::{access, directives, precontent, slot, variables};
+use crate::{access, cache_zone, directives, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -115,11 +115,13 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     })
 }
 
-/// The configuration is complete: what of it depends on other parts than `http`.
+/// The configuration is complete and accepted: what depends on other parts of it than `http`, and on that.
 unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: NGINX calls with the new cycle; where there is an `http` block it has our configuration.
         let (limit, cycle) = unsafe { (conf::max_introspections(cycle), &*cycle) };
+        // SAFETY: as above; this is the initialisation of modules.
+        unsafe { cache_zone::accepted(cycle) };
         let connections = cycle.connection_n;
         if limit > connections / 4 {
             log!(

@@ -274,7 +274,7 @@ my @accepted = (
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 21);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 28);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
@@ -398,6 +398,18 @@ C
 
 my $default = conf('', $on) =~ s/^ *phantom_token_cache.*\n//gmr;
 is($t->conf_fails($default), undef, 'no zone is named');
+
+# The smallest zone.
+
+my ($least) = ($t->conf_fails(conf('phantom_token_cache_zone small:1k;', $on)) // '')
+    =~ /^zone "small" is too small: at least (\d+)k are needed in /;
+cmp_ok($least // 0, '>', 0, 'a zone that is too small is told what is needed');
+my $size = ($least // 0) * 1024;
+like($t->conf_fails(conf("phantom_token_cache_zone small:@{[$size - 1]};", $on)) // 'accepted', qr/at least ${least}k/,
+    'one byte less');
+is($t->conf_fails(conf("phantom_token_cache_zone small:$_;", $on)), undef, "$_ bytes are enough")
+    for $size, $size + 1, $size + 4095, $size + 4096;
+is($t->conf_fails(conf("phantom_token_cache_zone small:${least}K;", $on)), undef, 'as it was told');
 
 # A time for refreshing that others have set does not forbid a shorter life; on one level the two contradict.
 

@@ -45,12 +45,12 @@ pub enum OpenError {
     #[error("the cache zone begins at an address that is not a multiple of 8")]
     Misaligned,
     /// No cache was made here, or not to the end.
-    #[error("the cache zone holds no cache: restart instead of reloading")]
+    #[error("the cache zone holds no cache")]
     NotACache,
     /// Made by a version of this module that lays out the region in another way.
     #[error(
         "the cache zone was laid out by another version of the module (layout {found}, this one \
-         has {expected}): restart instead of reloading"
+         has {expected})"
     )]
     Layout {
         /// Layout version of the region.
@@ -59,10 +59,7 @@ pub enum OpenError {
         expected: u32,
     },
     /// Made with another length.
-    #[error(
-        "the cache zone was made with {found} bytes and has {expected} now: restart instead of \
-         reloading, or give the zone another name"
-    )]
+    #[error("the cache zone was made with {found} bytes and has {expected} now")]
     Length {
         /// Length that the region was made with.
         found: u64,

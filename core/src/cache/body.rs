@@ -2,6 +2,8 @@
 
 use std::mem::MaybeUninit;
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use super::shard::{Fault, Shard};
 use super::unit::{DATA, FAR, FIRST, Head, Index, Key, NEAR, NONE, data_units, units_for};
 use crate::record::Record;
@@ -186,6 +188,8 @@ impl Shard<'_> {
         }
         let unit = touched + 1;
         self.locked.state.touched = unit;
+        // Before the unit is written: after a kill the shard is emptied no further than this.
+        compiler_fence(Ordering::Release);
         Ok(unit)
     }
 

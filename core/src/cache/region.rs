@@ -5,7 +5,7 @@
 //! ```
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 use super::OpenError;
 use super::prefetch::prefetch;
@@ -273,6 +273,8 @@ impl Locked<'_> {
         let touched = (self.state.touched as usize).min(self.units.len());
         self.units.iter_mut().take(touched).for_each(|unit| unit.clear(NONE));
         self.buckets.fill(NONE);
+        // Not before: who is killed here leaves the mark, and all is overwritten once more.
+        compiler_fence(Ordering::Release);
         let recoveries = self.state.recoveries.wrapping_add(1);
         *self.state = State { recoveries, ..State::default() };
     }
