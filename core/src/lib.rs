@@ -22,6 +22,7 @@ pub mod credentials;
 pub mod flights;
 pub mod form;
 pub mod freshness;
+pub mod jose;
 mod json;
 pub mod jwt;
 pub mod key;
