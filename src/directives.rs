@@ -4,6 +4,7 @@ mod access;
 mod argument;
 mod cache;
 mod question;
+mod verification;
 
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
@@ -25,6 +26,7 @@ use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
+use verification::{set_audience, set_issuer, set_jwks, set_leeway};
 
 /// http, server, location: where nothing else is said.
 const EVERYWHERE: ngx_uint_t =
@@ -85,7 +87,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 29] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 33] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -119,6 +121,15 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 29] = [
         NGX_CONF_TAKE1,
         set_header,
         offset_of!(LocationConf, envelope_header),
+    ),
+    directive(ngx_string!("phantom_token_jwks"), NGX_CONF_TAKE1, set_jwks, 0),
+    directive(ngx_string!("phantom_token_issuer"), NGX_CONF_TAKE1, set_issuer, 0),
+    directive(ngx_string!("phantom_token_audience"), NGX_CONF_1MORE, set_audience, 0),
+    directive(
+        ngx_string!("phantom_token_leeway"),
+        NGX_CONF_TAKE1,
+        set_leeway,
+        offset_of!(LocationConf, leeway),
     ),
     choice(
         ngx_string!("phantom_token_preflight"),
