@@ -285,6 +285,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
     };
     let reading = Reading {
         mode: location.mode,
+        verification: location.verification(),
         unverified_envelopes: location.takes_unverified_envelopes(),
         members: location.members(),
         asked: context.asked.get(),

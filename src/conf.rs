@@ -15,9 +15,10 @@ use nginx_sys::{
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_msec_t,
     ngx_str_t, ngx_uint_t,
 };
-use phantom_token_core::answer::Mode;
+use phantom_token_core::answer::{Mode, Verification};
 use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
+use phantom_token_core::jose::Expect;
 use phantom_token_core::key::RealmKey;
 use phantom_token_core::reason::{ChallengeError, Reason};
 use phantom_token_core::record::{Record, State, UnixMillis};
@@ -25,6 +26,7 @@ use phantom_token_core::record::{Record, State, UnixMillis};
 use crate::cache_zone::{self, Zone, ZoneError};
 use crate::guard::guard;
 use crate::headers;
+use crate::keys::Keys;
 use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
 use crate::random;
@@ -161,6 +163,15 @@ pub(crate) struct LocationConf {
     pub(crate) forward: ngx_uint_t,
     pub(crate) forward_at: Position,
     pub(crate) envelope: ngx_uint_t,
+    /// `phantom_token_jwks`; null: none, and nothing is verified.
+    pub(crate) keys: *const Keys,
+    /// `phantom_token_issuer`; empty: any.
+    pub(crate) issuer: ngx_str_t,
+    /// `&[u8]`s of `phantom_token_audience`; null: any.
+    pub(crate) audiences: *mut ngx_array_t,
+    pub(crate) leeway: ngx_msec_t,
+    /// The last directive that is of no use without keys, and where it stands.
+    pub(crate) needs_keys: Option<(&'static str, Position)>,
     /// The upstream header for the JWT.
     pub(crate) header: ngx_str_t,
     /// The upstream header for a signed introspection answer; empty: none.
@@ -276,6 +287,9 @@ impl LocationConf {
                 && same(&self.client_id, &other.client_id)
                 && self.forward == other.forward
                 && self.envelope == other.envelope
+                && self.keys().map(Keys::identity) == other.keys().map(Keys::identity)
+                && same(&self.issuer, &other.issuer)
+                && self.audiences == other.audiences
                 && same(&self.envelope_header, &other.envelope_header)
                 && same(&self.header, &other.header))
     }
@@ -293,6 +307,34 @@ impl LocationConf {
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         // SAFETY: the exchange, null or not, is the cycle's.
         unsafe { self.exchange.as_ref() }
+    }
+
+    /// The keys, where there are any.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        // SAFETY: the keys, null or not, live as long as the cycle.
+        unsafe { self.keys.as_ref() }
+    }
+
+    /// What the server's JWTs are verified by.
+    pub(crate) fn verification(&self) -> Option<Verification<'_>> {
+        // SAFETY: the strings are the cycle's.
+        let (issuer, accepted) = unsafe { (bytes_of(&self.issuer), bytes_of(&self.accepted)) };
+        let expect = Expect {
+            issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
+            audiences: self.audiences(),
+            leeway: i64::try_from(self.leeway).unwrap_or(0),
+        };
+        let asked_for =
+            accepted.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let signed = [&b"application/jwt"[..], b"application/token-introspection+jwt"];
+        let signed_only = signed.iter().any(|it| asked_for.eq_ignore_ascii_case(it));
+        self.keys().map(|keys| Verification { keys: keys.set(), expect, signed_only })
+    }
+
+    /// Whom a verified JWT must be for; empty: anybody.
+    pub(crate) fn audiences(&self) -> &[&[u8]] {
+        // SAFETY: the setter pushes slices of the cycle's memory and nothing else.
+        unsafe { self.audiences.as_ref().map_or(&[], |audiences| audiences.as_slice()) }
     }
 
     /// Whether signed introspection answers count that nobody verifies.
@@ -392,6 +434,11 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 forward: UNSET,
                 forward_at: nowhere,
                 envelope: UNSET,
+                keys: ptr::null(),
+                issuer: ngx_str_t::empty(),
+                audiences: ptr::null_mut(),
+                leeway: ngx_msec_t::MAX,
+                needs_keys: None,
                 header: ngx_str_t::empty(),
                 envelope_header: ngx_str_t::empty(),
                 preflight: UNSET,

@@ -6,6 +6,7 @@ mod cache;
 mod policy;
 mod question;
 mod resource;
+mod verification;
 
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
@@ -29,6 +30,7 @@ use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
 use resource::{set_authorization_servers, set_resource, set_resource_metadata};
+use verification::{set_audience, set_issuer, set_jwks, set_leeway};
 
 /// http, server, location: where nothing else is said.
 const EVERYWHERE: ngx_uint_t =
@@ -89,7 +91,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 35] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 39] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -123,6 +125,15 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 35] = [
         NGX_CONF_TAKE1,
         set_header,
         offset_of!(LocationConf, envelope_header),
+    ),
+    directive(ngx_string!("phantom_token_jwks"), NGX_CONF_TAKE1, set_jwks, 0),
+    directive(ngx_string!("phantom_token_issuer"), NGX_CONF_TAKE1, set_issuer, 0),
+    directive(ngx_string!("phantom_token_audience"), NGX_CONF_1MORE, set_audience, 0),
+    directive(
+        ngx_string!("phantom_token_leeway"),
+        NGX_CONF_TAKE1,
+        set_leeway,
+        offset_of!(LocationConf, leeway),
     ),
     choice(
         ngx_string!("phantom_token_preflight"),

@@ -18,7 +18,14 @@ macro_rules! log_conf {
     }};
 }
 
-pub(crate) use {log, log_conf};
+/// Logs what is not right in a configuration that works.
+macro_rules! warn_conf {
+    ($cf:expr, $($arg:tt)+) => {{
+        ::ngx::ngx_conf_log_error!(::nginx_sys::NGX_LOG_WARN, $cf, $($arg)+);
+    }};
+}
+
+pub(crate) use {log, log_conf, warn_conf};
 
 /// Shows bytes of a configuration or of a peer's name in a log line, printable characters only.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);

@@ -7,8 +7,11 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use nginx_sys::{
-    ngx_array_push, ngx_array_t, ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_pool_t, ngx_str_t,
+    ngx_array_push, ngx_array_t, ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add,
+    ngx_pool_t, ngx_str_t,
 };
+
+use crate::guard::guard;
 
 /// A pool that lives at least as long as `'p`.
 #[derive(Clone, Copy)]
@@ -68,6 +71,19 @@ impl<'p> Pool<'p> {
         }
     }
 
+    /// Puts a value on Rust's heap, to be dropped with the pool: before the module is unloaded, if it is the
+    /// cycle's, since cleanups run from the last to the first.
+    pub(crate) fn keep<T>(self, value: T) -> Option<NonNull<T>> {
+        // SAFETY: the pool is live; without room of its own, `data` is ours to set.
+        unsafe {
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(self.as_ptr(), 0))?.as_ptr();
+            let kept = NonNull::from(Box::leak(Box::new(value)));
+            (*cleanup).data = kept.as_ptr().cast();
+            (*cleanup).handler = Some(drop_kept::<T>);
+            Some(kept)
+        }
+    }
+
     /// Room for one structure of NGINX's, all zeroes.
     ///
     /// # Safety
@@ -89,6 +105,15 @@ impl<'p> Pool<'p> {
         let room: *mut c_void = unsafe { ngx_pcalloc(self.as_ptr(), size) };
         NonNull::new(room).map(NonNull::cast::<T>)
     }
+}
+
+/// # Safety
+/// Called by NGINX once, with what [`Pool::keep`] has left.
+unsafe extern "C" fn drop_kept<T>(data: *mut c_void) {
+    guard((), || {
+        // SAFETY: the pool is going, and whoever had a pointer to the value with it.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    });
 }
 
 /// Appends to an array of NGINX's that holds `T`s and nothing else.

@@ -50,10 +50,17 @@ fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
         .exchange()
         .into_iter()
         .flat_map(|exchange| exchange.fields().map(|(name, _)| name));
+    // SAFETY: as above.
+    let issuer = unsafe { bytes_of(&location.issuer) };
+    let keys = location.keys().map_or(&[][..], |keys| keys.identity());
+    let audiences = location.audiences();
+    let audience_count = audiences.len().to_le_bytes();
     RealmKey::new(
         location.secret(),
         [mode(location), &identity[..], accept, client_id, &count[..], &parameters[..]]
             .into_iter()
+            .chain([keys, issuer, &audience_count[..]])
+            .chain(audiences.iter().copied())
             .chain(members.iter().copied())
             .chain(names)
             .chain(exchanged),

@@ -94,6 +94,34 @@ my @location = (
     ['phantom_token_client_credential gateway file=directory;', qr{/directory"}],
     ['phantom_token_client_credential gateway file=large;', qr{/large"}],
 
+    ['phantom_token_jwks;', qr/invalid number of arguments/],
+    ['phantom_token_jwks file=keys.jwks again;', qr/invalid number of arguments/],
+    ['phantom_token_jwks /jwks;', qr{"phantom_token_jwks" has an invalid value "/jwks": it is "file=path"}],
+    ['phantom_token_jwks file=;', qr/"phantom_token_jwks" has an empty argument/],
+    ['phantom_token_jwks file=missing;', qr{keys from ".*/missing".*No such file}],
+    ['phantom_token_jwks file=directory;', qr{keys from ".*/directory"}],
+    ['phantom_token_jwks file=empty;', qr{/empty": it is empty}],
+    ['phantom_token_jwks file=huge;', qr{keys from ".*/huge".*of at most 262144 bytes}],
+    ['phantom_token_jwks file=secret;', qr{/secret": it is not valid JSON at line 1, column 1.*RFC 7517}],
+    ['phantom_token_jwks file=key.jwks;', qr/it has no array "keys"/],
+    ['phantom_token_jwks file=none.jwks;', qr/its "keys" is empty/],
+    ['phantom_token_jwks file=many.jwks;', qr/it has more than 64 keys/],
+    ['phantom_token_jwks file=oct.jwks;', qr/none of its keys can be used: key 1 is a shared secret/],
+    ['phantom_token_jwks file=private.jwks;', qr/none of its keys can be used: key 1 \("kid" mine\) is a private key/],
+    ['phantom_token_jwks file=short.jwks;',
+        qr/key 1 has 1024 bits: RSA keys of 2048 to 8192 bits are accepted; key 2 is not for signatures/],
+    ['phantom_token_issuer "";', qr/"phantom_token_issuer" has an empty argument/],
+    ['phantom_token_issuer a b;', qr/invalid number of arguments/],
+    ['phantom_token_audience;', qr/invalid number of arguments/],
+    ['phantom_token_audience a "";', qr/"phantom_token_audience" has an empty argument/],
+    ['phantom_token_leeway soon;', qr/"phantom_token_leeway" directive invalid value/],
+    ['phantom_token_leeway 11m;', qr/"phantom_token_leeway" has an invalid value "11m": a clock is off by 10m at most/],
+    # What a JWT must say is not looked at without keys.
+    ["$on phantom_token_issuer https://as.example;", qr/"phantom_token_issuer" needs "phantom_token_jwks"/],
+    ["$on phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
+    ["$on phantom_token_leeway 30s;", qr/"phantom_token_leeway" needs "phantom_token_jwks"/],
+    ["$exchange phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
+
     ['phantom_token_accept "";', qr/phantom_token_accept/],
     ["phantom_token_accept \"application/jwt\r\nX-Injected: 1\";", qr/phantom_token_accept/],
     ['phantom_token_jwt_member;', qr/invalid number of arguments/],
@@ -204,6 +232,7 @@ my @duplicates = (
     'phantom_token_preflight pass', 'phantom_token_cache_refresh 1s', 'phantom_token_cache_use_stale off',
     'phantom_token_max_introspections 8', 'phantom_token_require_scope a', 'phantom_token_require_audience a',
     'phantom_token_resource https://a.example', 'phantom_token_resource_metadata',
+    'phantom_token_jwks file=keys.jwks', 'phantom_token_issuer a', 'phantom_token_audience a', 'phantom_token_leeway 1m',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -271,15 +300,29 @@ my @accepted = (
     "$on phantom_token_resource http://localhost:8080/mcp; phantom_token_authorization_server http://[::1]:9000;",
     "$on phantom_token_resource https://a.example; phantom_token_realm '';",
     'phantom_token_resource https://a.example; phantom_token_authorization_server https://b.example;',
+    "$on phantom_token_jwks file=keys.jwks;",
+    "$exchange phantom_token_jwks file=%%TESTDIR%%/keys.jwks; phantom_token_issuer https://as.example;",
+    "$on phantom_token_jwks file=keys.jwks; phantom_token_audience api https://api.example/; phantom_token_leeway 10m;",
+    'phantom_token_issuer https://as.example; phantom_token_audience api; phantom_token_leeway 0;',
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 28);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 30);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
 $t->write_file('large', 'x' x 100_000);
 $t->write_file('secret', "hidden-secret\n");
+
+my $point = '"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",'
+    . '"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"';
+my $short = '"kty":"RSA","e":"AQAB","n":"' . '_' x 170 . 'w"';
+$t->write_file('huge', ' ' x 262_145);
+$t->write_file('key.jwks', "{$point}");
+$t->write_file("$_->[0].jwks", '{"keys":[' . join(',', map { "{$_}" } @$_[1 .. $#$_]) . ']}')
+    for ['keys', $point], ['none'], ['many', map { qq("kid":"$_",$point) } 1 .. 65], ['oct', '"kty":"oct","k":"hidden-secret"'],
+    ['private', qq($point,"kid":"mine","d":"hidden-secret")], ['short', $short, qq($point,"use":"enc")],
+    ['mixed', $point, qq("kid":"mine","d":"hidden-secret",$point), qq("kid":"enc","use":"enc",$point)];
 
 sub conf {
     my ($http, $location) = @_;
@@ -374,6 +417,24 @@ for my $case (
 like($t->conf_fails(conf('phantom_token_header X-A;', "$on phantom_token_envelope_header X-A;")) // 'accepted',
     qr/"phantom_token_envelope_header" and "phantom_token_header" are both "X-A".*conf_test\.conf:\d+$/,
     'one header for two, on two levels');
+
+# Keys, and what needs them, on different levels.
+
+my ($keys, $expected) = ('phantom_token_jwks file=keys.jwks;', 'phantom_token_issuer https://as.example;');
+is($t->conf_fails(conf($keys, "$on $expected")), undef, 'keys in http, the issuer in the location');
+is($t->conf_fails(conf("$on $expected", $keys) =~ s/internal;/phantom_token off;/r), undef,
+    'the issuer in http, keys in each location that is on');
+like($t->conf_fails(conf($expected, "$on $keys } location /other { $on")) // 'accepted',
+    qr/"phantom_token_issuer" needs "phantom_token_jwks".*conf_test\.conf:\d+$/, 'keys in one location only');
+is($t->conf_fails(conf("$on $expected $keys", '')), undef, 'all of it in http');
+is($t->conf_fails(conf("phantom_token on; $expected", "$keys phantom_token_introspection_endpoint /introspect;")), undef,
+    'an internal location without keys, which asks nobody');
+
+my @warnings = $t->conf_warnings(conf('', 'phantom_token_jwks file=mixed.jwks;'));
+is(scalar(grep { /phantom_token_jwks/ } @warnings), 1, 'one of three keys is warned about');
+like("@warnings", qr{not use all keys in ".*/mixed\.jwks": key 2 \("kid" mine\) is a private key.*conf_test\.conf:\d+}, 'a private key');
+unlike("@warnings", qr/hidden-secret/, 'a private key: not shown');
+is(scalar(grep { /phantom_token_jwks/ } $t->conf_warnings(conf('', $keys))), 0, 'no warning for good keys');
 
 # Written for the C module.
 

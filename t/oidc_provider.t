@@ -2,11 +2,13 @@
 
 # With a real OpenID provider, node-oidc-provider: its opaque tokens go in, JWTs that its published keys verify
 # come out, and what it revokes, lets expire or refuses does not pass. Claims alone, by its JSON and by its signed
-# introspection responses, do as well.
+# introspection responses, do as well. What it signs is verified by the keys that it publishes.
 
 use strict;
 use warnings;
 
+use JSON::PP;
+use MIME::Base64 qw(decode_base64url);
 use Test::More;
 
 BEGIN { use FindBin; chdir $FindBin::Bin; }
@@ -21,7 +23,7 @@ if (my $missing = OpenIDProvider::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(70);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(103);
 
 # The API first: a process that is forked later would keep the provider's standard input open.
 my $api = api($t);
@@ -31,6 +33,11 @@ my ($app, $gateway) = map { $provider->client($_) } qw(app gateway);
 $t->write_file('gateway.secret', "$gateway->{secret}\n");
 $t->write_file('app.secret', $app->{secret});
 $t->write_file('wrong.secret', 'not the secret');
+$t->write_file("$_.secret", $provider->client($_)->{secret}) for qw(PS256 ES256);
+$t->write_file('provider.jwks', $provider->jwks());
+# Another server's (RFC 8037 appendix A.2).
+$t->write_file('other.jwks',
+    '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%(APP|GATEWAY)%%/{ APP => $app, GATEWAY => $gateway }->{$1}{id}/ger);
 %%TEST_GLOBALS%%
@@ -78,8 +85,57 @@ http {
                 phantom_token_envelope_header X-Envelope;
                 proxy_pass http://127.0.0.1:8082;
             }
-            location /claims/verified {
+            location /claims/no_keys {
                 phantom_token_accept application/token-introspection+jwt;
+                proxy_pass http://127.0.0.1:8082;
+            }
+        }
+
+        # Verified, by the keys that the provider publishes.
+        location /jwt {
+            phantom_token_jwks file=provider.jwks;
+            phantom_token_issuer http://127.0.0.1:8081;
+            phantom_token_audience https://api.example/;
+            proxy_pass http://127.0.0.1:8082;
+
+            location /jwt/audience {
+                phantom_token_audience https://other.example/;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /jwt/issuer {
+                phantom_token_issuer https://as.example;
+                proxy_pass http://127.0.0.1:8082;
+            }
+        }
+        location /envelope {
+            phantom_token_forward claims;
+            phantom_token_accept application/token-introspection+jwt;
+            phantom_token_envelope_header X-Envelope;
+            phantom_token_jwks file=provider.jwks;
+            phantom_token_issuer http://127.0.0.1:8081;
+            proxy_set_header X-Client $phantom_token_claim_client_id;
+
+            location /envelope/RS256 {
+                phantom_token_audience %%GATEWAY%%;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /envelope/PS256 {
+                phantom_token_client_credential gateway-PS256 file=PS256.secret;
+                phantom_token_audience gateway-PS256;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /envelope/ES256 {
+                phantom_token_client_credential gateway-ES256 file=ES256.secret;
+                phantom_token_audience gateway-ES256;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /envelope/audience {
+                phantom_token_audience gateway-ES256;
+                proxy_pass http://127.0.0.1:8082;
+            }
+            location /envelope/other_keys {
+                phantom_token_jwks file=other.jwks;
+                phantom_token_audience %%GATEWAY%%;
                 proxy_pass http://127.0.0.1:8082;
             }
         }
@@ -109,6 +165,16 @@ sub outcome {
 }
 
 sub refused { return $_[0]->status() != 200 }
+
+# What the provider signs is not what this location expects.
+sub refused_for {
+    my ($uri, $token, $why) = @_;
+
+    $t->new_module_lines();
+    is(outcome(call($uri, $token)), '502 MISS server_bad_answer', $uri);
+    is(scalar(grep { /\[error\].*does not verify: \Q$why/ } $t->new_module_lines()), 1, "$uri: the log says why");
+    return;
+}
 
 my $inactive = 'Bearer realm="api", error="invalid_token"';
 
@@ -182,8 +248,41 @@ for my $case (['/claims', 'application/json'], ['/claims/signed', $signed]) {
 
 $token = $provider->token($resource);
 my $upstream = $api->count();
-is(outcome(call('/claims/verified', $token)), '502 MISS server_bad_answer', 'an envelope that nobody verifies');
+is(outcome(call('/claims/no_keys', $token)), '502 MISS server_bad_answer', 'an envelope that nobody verifies');
 is($api->count(), $upstream, 'which does not go upstream');
+$provider->introspections();
+
+# Verified by the keys that it publishes.
+
+$token = $provider->token($resource);
+for my $state (qw(MISS HIT)) {
+    $response = call('/jwt', $token);
+    is(outcome($response), "200 $state", "the JWT verifies, $state");
+    ok($provider->verified_claims(upstream_jwt($response), $resource), "the JWT verifies, $state: upstream");
+}
+refused_for('/jwt/audience', $token, 'its "aud" has none of');
+refused_for('/jwt/issuer', $token, 'its "iss" is not that of');
+
+for my $alg (qw(RS256 PS256 ES256)) {
+    my $client = $provider->client($alg eq 'RS256' ? 'gateway' : $alg);
+    $token = $provider->token($resource);
+
+    for my $state (qw(MISS HIT)) {
+        is(outcome(call("/envelope/$alg", $token)), "200 $state", "an envelope by $alg, $state");
+        my $request = $api->last_request();
+        is($api->header($request, 'X-Client'), $app->{id}, "an envelope by $alg, $state: its claims");
+        my ($header) = split /\./, $api->header($request, 'X-Envelope') // '';
+        is(decode_json(decode_base64url($header))->{alg}, $alg, "an envelope by $alg, $state: signed so");
+        $t->secrets($api->header($request, 'X-Envelope'));
+    }
+
+    $provider->revoke($token);
+    is(outcome(call("/envelope/$alg", token())), '401 MISS inactive', "an envelope by $alg: unknown token");
+}
+
+$token = $provider->token($resource);
+refused_for('/envelope/audience', $token, 'its "aud" has none of');
+refused_for('/envelope/other_keys', $token, 'its "kid" is that of no key');
 $provider->introspections();
 
 # What the provider never issued.

@@ -15,7 +15,8 @@ pub use error::{AnswerError, MediaType};
 
 use crate::claims;
 use crate::facts::{self, Collector};
-use crate::jwt::Claims;
+use crate::jose::{self, Expect, KeySet, VerifyError};
+use crate::jwt::{Claims, Kind};
 use crate::key::FactsKey;
 use crate::members::Members;
 use crate::record::{CacheDirectives, Document, Record, State, UnixMillis};
@@ -49,13 +50,27 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
+/// What the JWTs in answers are verified by.
+#[derive(Clone, Copy, Debug)]
+pub struct Verification<'a> {
+    /// The server's keys.
+    pub keys: &'a KeySet,
+    /// What a JWT must say.
+    pub expect: Expect<'a>,
+    /// A signed answer was asked for: an active token takes one. Where JSON was asked for that has no JWT in
+    /// it, there is nothing to verify.
+    pub signed_only: bool,
+}
+
 /// How an answer is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
     /// What was asked for.
     pub mode: Mode,
-    /// Signed introspection answers (RFC 9701) count although nobody verifies their signature. They give
-    /// claims alone, so [`Mode::Claims`] is where it matters.
+    /// Whatever is a JWT must verify; `None`: there are no keys.
+    pub verification: Option<Verification<'a>>,
+    /// Without keys, signed introspection answers (RFC 9701) count although nobody verifies their signature.
+    /// They give claims alone, so [`Mode::Claims`] is where it matters.
     pub unverified_envelopes: bool,
     /// The members of a JSON answer that are searched for the JWT, in order; at most [`MAX_MEMBERS`].
     /// A name that means something else here, such as `active` or `exp`, never holds it.
@@ -102,7 +117,7 @@ pub fn scratch_len(body_len: usize) -> usize {
 }
 
 /// Reads an answer. What was asked for, the answer's status and its `Content-Type` alone decide how;
-/// nothing is ever inferred from the bytes of the body. No signature is verified here.
+/// nothing is ever inferred from the bytes of the body.
 ///
 /// `scratch` must have [`scratch_len`] bytes.
 ///
@@ -187,6 +202,18 @@ impl<'a> Asked<'_, 'a, '_> {
             Ok(MediaKind::Envelope)
         } else {
             Err(AnswerError::ContentType(MediaType::of(media_type)))
+        }
+    }
+
+    /// Verifies a JWT, where there are keys.
+    fn verify(&self, jwt: &[u8], kind: Kind) -> Result<(), AnswerError> {
+        let Some(Verification { keys, expect, .. }) = &self.reading.verification else {
+            return Ok(());
+        };
+        match jose::verify(jwt, kind, keys, expect, self.reading.now) {
+            // That a token is over is not the server's fault, and is judged with whatever else says so.
+            Err(VerifyError::Expired) if kind == Kind::AccessToken => Ok(()),
+            verified => verified.map_err(AnswerError::Unverifiable),
         }
     }
 

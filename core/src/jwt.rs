@@ -1,4 +1,4 @@
-//! What a JWT in compact serialisation says of itself (RFC 7515, RFC 7519). Nothing is verified here.
+//! What a JWT in compact serialisation says of itself (RFC 7515, RFC 7519). `jose` verifies that it is true.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -24,6 +24,7 @@ pub mod facts;
 pub mod flights;
 pub mod form;
 pub mod freshness;
+pub mod jose;
 mod json;
 pub mod jwt;
 pub mod key;

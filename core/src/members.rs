@@ -84,12 +84,13 @@ impl Members {
     }
 }
 
-struct Unreadable;
+/// What is there is no point in time.
+pub(crate) struct Unreadable;
 
 /// A NumericDate (RFC 7519 section 2), or a string of digits, as some servers write it. Fractions of a
 /// second are cut off downwards; what is beyond the range of [`UnixMillis`] becomes its end. Null
 /// counts as absent.
-fn instant(value: &Value<'_, '_>) -> Result<Option<UnixMillis>, Unreadable> {
+pub(crate) fn instant(value: &Value<'_, '_>) -> Result<Option<UnixMillis>, Unreadable> {
     let seconds = match value {
         Value::Null => return Ok(None),
         Value::Unsigned(seconds) => i64::try_from(*seconds).unwrap_or(i64::MAX),

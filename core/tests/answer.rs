@@ -16,6 +16,7 @@ const MEMBERS: &[&[u8]] = &[b"jwt", b"phantom_token"];
 const ASKED: i64 = 1_700_000_000_000;
 const READING: Reading<'_> = Reading {
     mode: Mode::Jwt,
+    verification: None,
     unverified_envelopes: false,
     members: MEMBERS,
     asked: ASKED,

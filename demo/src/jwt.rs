@@ -1,10 +1,10 @@
 //! JWT access tokens (RFC 9068): the authorization server signs them, the API verifies them.
 
 use anyhow::{Context, bail, ensure};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use p256::elliptic_curve::rand_core::OsRng;
-use p256::pkcs8::EncodePrivateKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -45,8 +45,10 @@ impl Signer {
     /// # Errors
     /// If the key cannot be brought into the form that the JOSE library reads.
     pub fn generate() -> anyhow::Result<Self> {
-        let pkcs8 = p256::SecretKey::random(&mut OsRng).to_pkcs8_der()?;
-        let key = EncodingKey::from_ec_der(pkcs8.as_bytes());
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+            .context("no key pair can be made")?;
+        let key = EncodingKey::from_ec_der(pkcs8.as_ref());
         let mut public = Jwk::from_encoding_key(&key, Algorithm::ES256)?;
         let kid = public.thumbprint(ThumbprintHash::SHA256)?;
         public.common.key_id = Some(kid.clone());

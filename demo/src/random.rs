@@ -4,7 +4,6 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::elliptic_curve::rand_core::{OsRng, RngCore};
 
 /// 256 random bits as 43 characters of base64url.
 ///
@@ -12,7 +11,7 @@ use p256::elliptic_curve::rand_core::{OsRng, RngCore};
 /// If the operating system has no random bytes to give.
 pub fn opaque() -> io::Result<String> {
     let mut bits = [0; 32];
-    OsRng.try_fill_bytes(&mut bits).map_err(io::Error::other)?;
+    aws_lc_rs::rand::fill(&mut bits).map_err(io::Error::other)?;
     Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 

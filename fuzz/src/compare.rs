@@ -26,6 +26,7 @@ pub fn judge(
             reference::Mode::Claims => core::Mode::Claims,
             reference::Mode::Exchange => core::Mode::Exchange,
         },
+        verification: None,
         unverified_envelopes: answer.unverified,
         // A name that means something else is not searched, even where it is configured.
         members: &[b"exp", b"jwt", b"active", b"phantom_token"],

@@ -11,4 +11,6 @@ pub mod form;
 pub mod instant;
 pub mod json;
 pub mod jwt;
+pub mod keys;
 pub mod members;
+pub mod verification;

@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use nginx_sys::{ngx_conf_t, ngx_msec_t};
+use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_msec_t};
 use phantom_token_core::answer::Mode;
 use phantom_token_core::challenge::{self, ChallengeFault};
 use phantom_token_core::freshness::{Control, Freshness};
@@ -51,6 +51,7 @@ impl LocationConf {
             return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
         }
 
+        self.check_keys(cf)?;
         self.check_limit(cf)?;
         self.mode = self.find_mode()?;
         self.accepted = match self.mode {
@@ -91,6 +92,22 @@ impl LocationConf {
                 at: self.forward_at,
             }),
             (Some(_), _) => Ok(Mode::Exchange),
+        }
+    }
+
+    /// What a JWT must say is not looked at where its signature is not: a configuration that relies on it would
+    /// be an open door. A server block may leave the keys to its locations; who asks nobody needs none.
+    fn check_keys(&self, cf: &ngx_conf_t) -> Result<(), Fault> {
+        let relies_on_keys = !self.question_uri().is_null() && !has_locations(cf);
+        match self.needs_keys {
+            Some((name, at)) if self.keys.is_null() && relies_on_keys => Err(Fault {
+                text: format!(
+                    "\"{name}\" needs \"phantom_token_jwks\": without keys nothing that a JWT says is \
+                     verified"
+                ),
+                at,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -254,12 +271,23 @@ fn variable_index(cf: &mut ngx_conf_t, pool: Pool<'_>, header: &[u8]) -> Option<
     usize::try_from(unsafe { nginx_sys::ngx_http_get_variable_index(cf, &raw mut name) }).ok()
 }
 
+/// The core module's configuration of the level that is merged now.
+fn core_of(cf: &ngx_conf_t) -> &ngx_http_core_loc_conf_t {
+    // SAFETY: NGINX changes nothing of it meanwhile.
+    unsafe { &*core_location(cf) }
+}
+
+/// Whether it is that of a server block whose locations serve all.
+fn has_locations(cf: &ngx_conf_t) -> bool {
+    let core = core_of(cf);
+    core.name.len == 0 && core.noname() == 0 && !core.locations.is_null()
+}
+
 /// Whether the level that is merged now serves clients: `internal` and named locations only inherit
 /// `on`, and a server block whose locations serve all may leave the endpoint to them. A request that
 /// gets through to such a level all the same is refused.
 fn must_have_endpoint(cf: &ngx_conf_t) -> bool {
-    // SAFETY: NGINX changes nothing of it meanwhile.
-    let core = unsafe { &*core_location(cf) };
+    let core = core_of(cf);
     let is_server = core.name.len == 0 && core.noname() == 0;
     if is_server {
         return core.locations.is_null();

@@ -100,6 +100,13 @@ impl LocationConf {
         }
         number(&mut self.forward, outer.forward, UNSET, forward::JWT);
         number(&mut self.envelope, outer.envelope, UNSET, envelope::VERIFIED);
+        if self.keys.is_null() {
+            self.keys = outer.keys;
+        }
+        string(&mut self.issuer, outer.issuer, b"");
+        pointer(&mut self.audiences, outer.audiences);
+        number(&mut self.leeway, outer.leeway, ngx_msec_t::MAX, 30 * 1000);
+        self.needs_keys = self.needs_keys.or(outer.needs_keys);
         string(&mut self.header, outer.header, b"Authorization");
         string(&mut self.envelope_header, outer.envelope_header, b"");
         number(&mut self.preflight, outer.preflight, UNSET, preflight::ANSWER);

@@ -3,9 +3,10 @@
 use core::ffi::{c_char, c_void};
 
 use nginx_sys::{
-    ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_array_create, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_str_t,
 };
+use phantom_token_core::jose::{self, KeySetError};
 use phantom_token_core::metadata::UrlFault;
 use phantom_token_core::{answer, facts};
 use thiserror::Error;
@@ -85,6 +86,18 @@ pub(super) enum Fault {
     Url(String, UrlFault),
     #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
     OtherHandler,
+    #[error("has an invalid value \"{0}\": it is \"file=path\", the path of a JWK set (RFC 7517)")]
+    KeySource(String),
+    #[error(
+        "cannot read the keys from \"{0}\" ({1}): the file must be there, of at most {max} bytes and \
+         readable by the user that starts nginx",
+        max = jose::MAX_SET
+    )]
+    KeyFile(String, std::io::Error),
+    #[error("cannot use the keys in \"{0}\": {1}")]
+    Keys(String, KeySetError),
+    #[error("has an invalid value \"{0}\": a clock is off by 10m at most")]
+    Leeway(String),
     #[error("found no memory")]
     NoMemory,
     /// NGINX has logged what is wrong.
@@ -130,6 +143,39 @@ pub(super) fn text<'a>(arg: Option<&ngx_str_t>) -> &'a [u8] {
 /// A string for a message.
 pub(super) fn shown(bytes: &[u8]) -> String {
     Shown(bytes).to_string()
+}
+
+/// Reads a file, relative to the prefix of the configuration, of at most so many bytes. Its full name, too.
+pub(super) fn read_file<'a>(
+    cf: &mut ngx_conf_t,
+    pool: Pool<'_>,
+    path: &[u8],
+    max: u64,
+) -> Result<(&'a [u8], std::io::Result<Vec<u8>>), Fault> {
+    use std::io::Read;
+    use std::os::unix::ffi::OsStrExt;
+
+    if path.is_empty() {
+        return Err(Fault::Empty);
+    }
+    let mut path = pool.string(path).ok_or(Fault::NoMemory)?;
+    // SAFETY: the name is in the cycle's pool with a NUL behind it, as NGINX's function expects.
+    let path = unsafe {
+        if ngx_conf_full_name(cf.cycle, &raw mut path, 1) != OK {
+            return Err(Fault::NoMemory);
+        }
+        bytes_of(&path)
+    };
+    let read = || {
+        let file = std::fs::File::open(std::ffi::OsStr::from_bytes(path))?;
+        let mut text = Vec::new();
+        file.take(max + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > max {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(text)
+    };
+    Ok((path, read()))
 }
 
 /// NGINX compiles a value that may contain variables.

@@ -3,16 +3,14 @@
 use core::ffi::{c_char, c_void};
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_full_name, ngx_conf_set_str_slot, ngx_conf_t,
-    ngx_http_set_complex_value_slot,
+    ngx_command_t, ngx_conf_set_str_slot, ngx_conf_t, ngx_http_set_complex_value_slot,
 };
 use phantom_token_core::{answer, form};
 
-use super::argument::{Fault, array, compile, set, shown, text};
-use crate::code::OK;
+use super::argument::{Fault, array, compile, read_file, set, shown, text};
 use crate::conf::choice::forward;
 use crate::conf::{Exchange, Parameter, Position, UNSET};
-use crate::pool::{Pool, bytes_of, push, string_over};
+use crate::pool::{Pool, push, string_over};
 
 /// `phantom_token_introspection_endpoint uri`
 pub(super) unsafe extern "C" fn set_endpoint(
@@ -158,28 +156,9 @@ pub(super) unsafe extern "C" fn set_credential(
 
 /// Reads a secret, relative to the prefix of the configuration, without its trailing newline.
 fn read_secret(cf: &mut ngx_conf_t, pool: Pool<'_>, path: &[u8]) -> Result<Vec<u8>, Fault> {
-    use std::io::Read;
-    use std::os::unix::ffi::OsStrExt;
-
     const MAX: u64 = 4096;
-    if path.is_empty() {
-        return Err(Fault::Empty);
-    }
-    let mut path = pool.string(path).ok_or(Fault::NoMemory)?;
-    // SAFETY: the name is in the cycle's pool with a NUL behind it, as NGINX's function expects.
-    let path = unsafe {
-        if ngx_conf_full_name(cf.cycle, &raw mut path, 1) != OK {
-            return Err(Fault::NoMemory);
-        }
-        bytes_of(&path)
-    };
-    let fault = |error| Fault::SecretFile(shown(path), error);
-    let file = std::fs::File::open(std::ffi::OsStr::from_bytes(path)).map_err(fault)?;
-    let mut secret = Vec::new();
-    file.take(MAX + 1).read_to_end(&mut secret).map_err(fault)?;
-    if secret.len() as u64 > MAX {
-        return Err(fault(std::io::ErrorKind::FileTooLarge.into()));
-    }
+    let (path, read) = read_file(cf, pool, path, MAX)?;
+    let mut secret = read.map_err(|error| Fault::SecretFile(shown(path), error))?;
     if secret.ends_with(b"\n") {
         secret.pop();
         if secret.ends_with(b"\r") {

@@ -60,7 +60,16 @@ sub metadata {
     return $self->{discovery}{$name};
 }
 
-# { id, secret } of a client: "app", "gateway".
+# The provider's public keys, as the text of a JWK set.
+sub jwks {
+    my ($self) = @_;
+
+    my $response = $http->get($self->metadata('jwks_uri'));
+    croak "jwks_uri: $response->{status}" unless $response->{success};
+    return $response->{content};
+}
+
+# { id, secret } of a client: "app", "gateway", and "PS256" and "ES256", whose introspection responses are signed so.
 sub client {
     my ($self, $name) = @_;
     return $self->{clients}{$name};

@@ -20,7 +20,10 @@ import { SignJWT, calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jos
 globalThis.console = new Console(process.stderr, process.stderr);
 const { default: Provider } = await import('oidc-provider');
 
+// What access tokens and the gateway's introspection responses are signed with; two more clients get theirs with
+// others.
 const ALGORITHM = 'RS256';
+const OTHERS = ['PS256', 'ES256'];
 
 // The resources (RFC 8707) that tokens are issued for, and how long these live, in seconds.
 const LIFETIME = new Map([
@@ -34,13 +37,30 @@ const newSecret = () => randomBytes(32).toString('base64url');
 const clients = {
   app: { id: 'app', secret: newSecret() },
   gateway: { id: 'https://gateway.example/', secret: `${newSecret()} :+%&=/` },
+  ...Object.fromEntries(OTHERS.map((alg) => [alg, { id: `gateway-${alg}`, secret: newSecret() }])),
 };
 
 const port = Number(process.argv[2]);
 const issuer = `http://127.0.0.1:${port}`;
-const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
-const jwk = { ...(await exportJWK(privateKey)), alg: ALGORITHM, use: 'sig' };
-jwk.kid = await calculateJwkThumbprint(jwk);
+
+async function newKey(alg) {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  const jwk = { ...(await exportJWK(privateKey)), alg, use: 'sig' };
+  jwk.kid = await calculateJwkThumbprint(jwk);
+  return { privateKey, jwk };
+}
+
+const { privateKey, jwk } = await newKey(ALGORITHM);
+const others = await Promise.all(OTHERS.map(newKey));
+
+const gatewayClient = ({ id, secret }, alg) => ({
+  client_id: id,
+  client_secret: secret,
+  introspection_signed_response_alg: alg,
+  grant_types: [],
+  redirect_uris: [],
+  response_types: [],
+});
 
 // The access token as a JWT (RFC 9068), signed with the key that the provider publishes. Its `jti` is its own:
 // the provider's is the opaque token itself.
@@ -58,7 +78,7 @@ function jwtOf(token) {
 }
 
 const provider = new Provider(issuer, {
-  jwks: { keys: [jwk] },
+  jwks: { keys: [jwk, ...others.map((other) => other.jwk)] },
   cookies: { keys: [newSecret()] },
   clients: [
     {
@@ -68,14 +88,8 @@ const provider = new Provider(issuer, {
       redirect_uris: [],
       response_types: [],
     },
-    {
-      client_id: clients.gateway.id,
-      client_secret: clients.gateway.secret,
-      introspection_signed_response_alg: ALGORITHM,
-      grant_types: [],
-      redirect_uris: [],
-      response_types: [],
-    },
+    gatewayClient(clients.gateway, ALGORITHM),
+    ...OTHERS.map((alg) => gatewayClient(clients[alg], alg)),
   ],
   scopes: ['read', 'write'],
   ttl: { ClientCredentials: (ctx, token) => token.resourceServer.accessTokenTTL },
@@ -84,7 +98,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     introspection: {
       enabled: true,
-      allowedPolicy: (ctx, client) => client.clientId === clients.gateway.id,
+      allowedPolicy: (ctx, client) => client.clientId !== clients.app.id,
     },
     resourceIndicators: {
       enabled: true,

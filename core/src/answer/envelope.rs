@@ -1,5 +1,4 @@
-//! Signed introspection answers (RFC 9701): the answer is in a JWT of its own kind. All of it is checked
-//! here but the signature.
+//! Signed introspection answers (RFC 9701): the answer is in a JWT of its own kind.
 
 use super::introspection::is_active;
 use super::{AnswerError, Asked, Beside, Verdict};
@@ -14,6 +13,7 @@ impl<'a> Asked<'_, 'a, '_> {
         let envelope = self.answer.body.trim_ascii();
         let payload = jwt::payload(envelope, Kind::Envelope, scratch)?;
         check_outside(payload)?;
+        self.verify(envelope, Kind::Envelope)?;
 
         // Times and all else come from inside: what the envelope says of itself is not about the token.
         let mut inside = None;

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::jose::VerifyError;
 use crate::json::JsonError;
 use crate::jwt::JwtError;
 use crate::reason::Reason;
@@ -97,9 +98,20 @@ pub enum AnswerError {
     /// RFC 9701, and no keys.
     #[error(
         "the server answered with a signed introspection response (RFC 9701), and there are no keys to \
-         verify it with: \"phantom_token_envelope unverified\" takes it as it is, relying on TLS"
+         verify it with: give them with phantom_token_jwks; \"phantom_token_envelope unverified\" takes it \
+         as it is, relying on TLS"
     )]
     Unverified,
+    /// A JWT, by the server's keys or by what it must say.
+    #[error("the JWT in the server's answer does not verify: {0}")]
+    Unverifiable(VerifyError),
+    /// JSON without a JWT where a signed answer was asked for, and there are keys.
+    #[error(
+        "the server answered with JSON that is not signed, though phantom_token_accept asks for a JWT and \
+         phantom_token_jwks for one that verifies: let the server sign, or set \"phantom_token_accept \
+         application/json\" to rely on TLS"
+    )]
+    Unsigned,
     /// RFC 9701 section 5.
     #[error(
         "the server's signed introspection response (RFC 9701) lacks \"iss\", \"aud\", \"iat\" or the \
@@ -209,6 +221,8 @@ impl AnswerError {
             | Self::ContentType(_)
             | Self::Envelope
             | Self::Unverified
+            | Self::Unverifiable(_)
+            | Self::Unsigned
             | Self::Outside
             | Self::Mislabelled
             | Self::TokenContentType(_)

@@ -3,7 +3,7 @@
 use super::candidates::Candidates;
 use super::{AnswerError, Asked, Beside, MediaKind, MediaType, Verdict, media_type};
 use crate::json::{self, Value};
-use crate::jwt::{self, JwtError};
+use crate::jwt::{self, JwtError, Kind};
 use crate::record::{CacheDirectives, Document, Record, UnixMillis};
 
 /// Longer lives are cut to this: no document is kept for so long.
@@ -79,6 +79,7 @@ impl<'a> Asked<'_, 'a, '_> {
         if claims.envelope || claims.refresh || claims.active.is_some() {
             return Err(AnswerError::IssuedType);
         }
+        self.verify(jwt, Kind::AccessToken)?;
         let lives_until = |life: i64| self.reading.asked.saturating_add(life.saturating_mul(1_000));
         let beside = Beside { expires: life.map(lives_until), bound };
         let verdict = self.active(Document::Exchanged, jwt, Some(&claims), beside);

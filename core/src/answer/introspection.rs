@@ -3,7 +3,7 @@
 use super::candidates::Candidates;
 use super::{AnswerError, Asked, Beside, MAX_MEMBERS, MediaKind, Mode, Verdict, media_type};
 use crate::json;
-use crate::jwt::{self, Active, JwtError};
+use crate::jwt::{self, Active, JwtError, Kind};
 use crate::members::{Members, Name};
 use crate::record::Document;
 
@@ -23,7 +23,9 @@ impl<'a> Asked<'_, 'a, '_> {
             (MediaKind::Jwt, _) => self.jwt(decoded),
             (MediaKind::Json, Mode::Claims) => self.json_claims(),
             (MediaKind::Json, _) => self.json_jwt(texts, decoded),
-            (MediaKind::Envelope, Mode::Claims) if self.reading.unverified_envelopes => {
+            (MediaKind::Envelope, Mode::Claims)
+                if self.reading.unverified_envelopes || self.reading.verification.is_some() =>
+            {
                 self.envelope(decoded)
             }
             (MediaKind::Envelope, Mode::Claims) => Err(AnswerError::Unverified),
@@ -42,8 +44,11 @@ impl<'a> Asked<'_, 'a, '_> {
             JwtError::Envelope => enveloped,
             error => error.into(),
         })?;
+        if claims.envelope {
+            return Err(enveloped);
+        }
+        self.verify(jwt, Kind::AccessToken)?;
         match claims.active {
-            _ if claims.envelope => Err(enveloped),
             Some(Active::Other) => Ok(self.inactive()),
             Some(Active::True) if kind == Document::Jwt => Err(AnswerError::Flat),
             _ => Ok(self.active(kind, jwt, Some(&claims), Beside::default())),
@@ -81,8 +86,11 @@ impl<'a> Asked<'_, 'a, '_> {
         }
         let jwt = candidates.first()?.ok_or(AnswerError::NoJwt)?;
         let claims = jwt::claims(jwt, scratch)?;
+        if claims.envelope {
+            return Err(AnswerError::Envelope);
+        }
+        self.verify(jwt, Kind::AccessToken)?;
         match claims.active {
-            _ if claims.envelope => Err(AnswerError::Envelope),
             Some(Active::Other) => Err(AnswerError::Inconsistent),
             Some(Active::True) | None => {
                 Ok(self.active(Document::Jwt, jwt, Some(&claims), Beside::from(&members)))
@@ -97,6 +105,9 @@ impl<'a> Asked<'_, 'a, '_> {
             .map_err(AnswerError::Json)?;
         if !is_active(&members)? {
             return Ok(self.inactive());
+        }
+        if self.reading.verification.is_some_and(|verification| verification.signed_only) {
+            return Err(AnswerError::Unsigned);
         }
         // Only now: a form feed is blank in ASCII, and not in JSON.
         let body = self.answer.body.trim_ascii();

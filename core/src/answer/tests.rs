@@ -14,6 +14,7 @@ const ASKED: UnixMillis = 1_700_000_000_000;
 const NOW: UnixMillis = ASKED + 50;
 const READING: Reading<'_> = Reading {
     mode: Mode::Jwt,
+    verification: None,
     unverified_envelopes: false,
     members: MEMBERS,
     asked: ASKED,

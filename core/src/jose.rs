@@ -1,0 +1,16 @@
+//! Signatures of JWTs (RFC 7515, RFC 7518): the authorization server's public keys, and what they verify.
+//!
+//! The signatures themselves are checked by the crate jsonwebtoken. Its own reading of a JWT is not used: it
+//! knows no `crit`, takes the last of two members of one name, and looks for times and names in ways of its
+//! own. Every part of a JWT is read here once, by the readers that judge answers.
+
+mod algorithm;
+mod error;
+mod header;
+mod jwk;
+mod key_set;
+mod verify;
+
+pub use error::{Ignored, KeyFault, KeySetError, Unusable, VerifyError};
+pub use key_set::{KeySet, MAX_KEYS, MAX_SET};
+pub use verify::{Expect, MAX_HEADER, MAX_JWT, MAX_TRIED, verify};

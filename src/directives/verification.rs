@@ -1,0 +1,113 @@
+//! Setters of the directives that say by what the server's JWTs are verified.
+
+use core::ffi::{c_char, c_void};
+
+use nginx_sys::{ngx_command_t, ngx_conf_set_msec_slot, ngx_conf_t, ngx_msec_t};
+use phantom_token_core::jose::{KeyFault, KeySet, MAX_SET};
+
+use super::argument::{Fault, array, read_file, set, shown, text};
+use crate::conf::Position;
+use crate::keys::Keys;
+use crate::log::{Shown, warn_conf};
+use crate::pool::{push, string_over};
+
+/// The largest `phantom_token_leeway`: clocks that are further apart are to be set.
+const MAX_LEEWAY: ngx_msec_t = 10 * 60 * 1000;
+
+/// `phantom_token_jwks file=path`
+pub(super) unsafe extern "C" fn set_jwks(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        if !conf.keys.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        let value = text(args.first());
+        let path = value.strip_prefix(b"file=").ok_or_else(|| Fault::KeySource(shown(value)))?;
+        let (path, read) = read_file(cf, pool, path, MAX_SET as u64)?;
+        let read = read.map_err(|error| Fault::KeyFile(shown(path), error))?;
+        let keys = KeySet::parse(&read).map_err(|error| Fault::Keys(shown(path), error))?;
+        for key in keys.ignored() {
+            // Keys for other purposes are in many sets.
+            let is_usual = matches!(
+                key.fault,
+                KeyFault::Use | KeyFault::Algorithm | KeyFault::Curve | KeyFault::Type
+            );
+            if !is_usual {
+                warn_conf!(
+                    cf,
+                    "\"phantom_token_jwks\" does not use all keys in \"{}\": {key}",
+                    Shown(path)
+                );
+            }
+        }
+        conf.keys = pool.keep(Keys::File(keys)).ok_or(Fault::NoMemory)?.as_ptr();
+        Ok(())
+    })
+}
+
+/// `phantom_token_issuer value`
+pub(super) unsafe extern "C" fn set_issuer(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, _pool, args, conf| {
+        if !conf.issuer.data.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        let issuer = text(args.first());
+        if issuer.is_empty() {
+            return Err(Fault::Empty);
+        }
+        conf.issuer = string_over(issuer);
+        conf.needs_keys = Some(("phantom_token_issuer", Position::of(cf)));
+        Ok(())
+    })
+}
+
+/// `phantom_token_audience value …`
+pub(super) unsafe extern "C" fn set_audience(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        if !conf.audiences.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        let audiences = array::<&[u8]>(pool, &mut conf.audiences)?;
+        for arg in args {
+            let audience = text(Some(arg));
+            if audience.is_empty() {
+                return Err(Fault::Empty);
+            }
+            // SAFETY: the array was made for slices.
+            unsafe { push::<&[u8]>(audiences, audience) }.ok_or(Fault::NoMemory)?;
+        }
+        conf.needs_keys = Some(("phantom_token_audience", Position::of(cf)));
+        Ok(())
+    })
+}
+
+/// `phantom_token_leeway time`
+pub(super) unsafe extern "C" fn set_leeway(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: NGINX's own setter, called as NGINX would.
+    let result = unsafe { ngx_conf_set_msec_slot(cf, command, conf) };
+    if !result.is_null() {
+        return result;
+    }
+    set(cf, conf, |cf, _pool, args, conf| {
+        if conf.leeway > MAX_LEEWAY {
+            return Err(Fault::Leeway(shown(text(args.first()))));
+        }
+        conf.needs_keys = Some(("phantom_token_leeway", Position::of(cf)));
+        Ok(())
+    })
+}
