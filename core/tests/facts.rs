@@ -73,7 +73,7 @@ fn scopes_as_string_and_array_by_both_names() {
 
 #[test]
 fn audiences_as_string_and_array() {
-    let all = ["a", "b", "a b"];
+    let all = ["a", "b", "a b", ""];
     for (source, expected) in [
         (r#"{"aud":"a"}"#, &["a"][..]),
         (r#"{"aud":["b","a"]}"#, &["a", "b"]),
@@ -82,6 +82,8 @@ fn audiences_as_string_and_array() {
         (r#"{"aud":7}"#, &[]),
         (r#"{"aud":["a",{}]}"#, &[]),
         (r#"{"aud":"a","aud":"a"}"#, &[]),
+        (r#"{"aud":["","a"]}"#, &["a"]),
+        (r#"{"aud":""}"#, &[]),
         (r#"{"aud":null}"#, &[]),
         (r#"{"scope":"a"}"#, &[]),
     ] {
