@@ -13,6 +13,7 @@ use crate::request::Request;
 
 /// Why `location` refuses the request whose outcome carries this; `None`: it does not. The outcome must be
 /// known to the context by now, since a requirement may ask for its claims.
+#[inline]
 pub(crate) fn objection(
     request: Request<'_>,
     context: &Context,
@@ -21,6 +22,16 @@ pub(crate) fn objection(
 ) -> Option<Reason> {
     // SAFETY: the policy, null or not, is the cycle's.
     let policy = unsafe { location.policy.as_ref() }?;
+    objection_of(policy, request, context, location, carried)
+}
+
+fn objection_of(
+    policy: &Policy,
+    request: Request<'_>,
+    context: &Context,
+    location: &LocationConf,
+    carried: Carried,
+) -> Option<Reason> {
     let (scopes, audiences) = (policy.scopes(), policy.audiences());
     if !scopes.is_empty() || !audiences.is_empty() {
         let facts = Facts::read(carried.facts());

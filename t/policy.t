@@ -69,6 +69,7 @@ my $server = <<'SERVER';
             phantom_token_require_scope read;
             proxy_pass http://127.0.0.1:8082;
         }
+        location = /barrier { phantom_token off; return 204; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
 SERVER
 
@@ -76,6 +77,7 @@ $t->write_file_expand('nginx.conf',
     <<'CONF' =~ s/%%LISTEN%%/$listen/r =~ s/%%H2%%/$directive/r =~ s/%%SERVER%%/$server/gr);
 %%TEST_GLOBALS%%
 daemon off;
+worker_processes 1;
 events {}
 http {
     %%TEST_GLOBALS_HTTP%%
@@ -249,6 +251,8 @@ for my $uri ('/scope', '/admin', '/elsewhere', '/forbid', '/all') {
     $waiting{$uri} = http_connection()->request('GET', $uri, headers => [Authorization => "Bearer $shared"]);
     $as->wait_for_question($shared, 1);
 }
+# The worker takes up requests in the order in which they were sent: when it has answered these, all wait.
+http_request('GET', '/barrier') for 1 .. 2;
 $as->release($shared);
 for my $uri (sort keys %waiting) {
     my $response = $waiting{$uri}->response();

@@ -71,7 +71,11 @@ http {
             error_page 403 /page;
             proxy_pass http://127.0.0.1:8082;
         }
-        location = /page { phantom_token off; proxy_set_header X-Subject $phantom_token_claim_sub; proxy_pass http://127.0.0.1:8082; }
+        location = /page {
+            phantom_token off;
+            proxy_set_header X-Subject $phantom_token_claim_sub;
+            proxy_pass http://127.0.0.1:8082;
+        }
 
         # What another method lets pass has no verdict.
         location /any_met { satisfy any; allow all; phantom_token_require_scope read; proxy_pass http://127.0.0.1:8082; }

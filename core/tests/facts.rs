@@ -73,7 +73,7 @@ fn scopes_as_string_and_array_by_both_names() {
 
 #[test]
 fn audiences_as_string_and_array() {
-    let all = ["a", "b", "a b"];
+    let all = ["a", "b", "a b", ""];
     for (source, expected) in [
         (r#"{"aud":"a"}"#, &["a"][..]),
         (r#"{"aud":["b","a"]}"#, &["a", "b"]),
@@ -82,6 +82,8 @@ fn audiences_as_string_and_array() {
         (r#"{"aud":7}"#, &[]),
         (r#"{"aud":["a",{}]}"#, &[]),
         (r#"{"aud":"a","aud":"a"}"#, &[]),
+        (r#"{"aud":["","a"]}"#, &["a"]),
+        (r#"{"aud":""}"#, &[]),
         (r#"{"aud":null}"#, &[]),
         (r#"{"scope":"a"}"#, &[]),
     ] {
@@ -373,10 +375,23 @@ proptest! {
         prop_assert!(collected(&[&text, &claims]).len() <= MAX_LEN);
     }
 
-    /// Half of the facts are none.
+    /// Half of the facts are none, and neither is anything else.
     #[test]
-    fn what_is_cut_off_says_nothing(cut in 0..60_usize) {
-        let bytes = collected(&[r#"{"scope":"a b c","aud":"x","sub":"y","client_id":"z","sid":"s"}"#]);
-        prop_assert_eq!(Facts::read(&bytes[..cut]), Facts::default());
+    fn what_is_not_whole_says_nothing(
+        cut in 1..92_usize, more in 1..9_usize, first in 1..=255_u8
+    ) {
+        let mut bytes = collected(&[
+            r#"{"scope":"a b c","aud":"x","sub":"y","client_id":"z","sid":"s"}"#,
+            r#"{"cnf":{"jkt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#,
+        ]);
+        prop_assert_eq!(bytes.len(), 92);
+        let mut nothing = Facts::default();
+        nothing.other_binding = true;
+        prop_assert_eq!(Facts::read(&bytes[..cut]), nothing);
+        let longer = [&bytes[..], &[0; 9][..more]].concat();
+        prop_assert_eq!(Facts::read(&longer), nothing);
+        bytes[0] = first;
+        prop_assert_eq!(Facts::read(&bytes), nothing);
+        prop_assert_eq!(Facts::read(b""), Facts::default());
     }
 }

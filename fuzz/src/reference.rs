@@ -7,6 +7,7 @@ pub mod cache_control;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;
+pub mod facts;
 pub mod form;
 pub mod instant;
 pub mod json;

@@ -29,8 +29,8 @@ impl Body<'_> {
         self.document.len().saturating_add(self.facts.len())
     }
 
-    /// Moves as many bytes as there are, from the beginning, to `place`; says how many.
-    fn take(&mut self, place: &mut [u8]) -> usize {
+    /// Moves as many bytes as there are, from the beginning, to `place`.
+    fn take(&mut self, place: &mut [u8]) {
         let mut taken = 0;
         for from in [&mut self.document, &mut self.facts] {
             let place = place.get_mut(taken..).unwrap_or_default();
@@ -39,7 +39,6 @@ impl Body<'_> {
             taken += piece.len();
             *from = rest;
         }
-        taken
     }
 }
 

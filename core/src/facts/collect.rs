@@ -151,7 +151,7 @@ impl<'k> Collector<'k> {
         self.scope(&source);
         let digest = |kind, name: &str| Digest::new(self.name, kind, name.as_bytes());
         self.audiences.take(source.get(Member::Aud), |audiences, name| {
-            audiences.add(digest(Kind::Audience, name));
+            audiences.add(self.name, Kind::Audience, name);
         });
         let client = source.get(Member::ClientId).or(source.get(Member::Azp));
         self.subject.take(source.get(Member::Sub), |name| digest(Kind::Subject, name));
@@ -172,10 +172,8 @@ impl<'k> Collector<'k> {
         let is_list = matches!(claim, Claim::Json(json) if json.starts_with('['));
         self.scopes.take(claim, |scopes, text| {
             // An element that has a space in it is no scope, and none that can be asked for.
-            let names = text.split(|it| it == ' ' && !is_list).filter(|name| !name.is_empty());
-            names.for_each(|name| {
-                scopes.add(Digest::new(self.name, Kind::Scope, name.as_bytes()));
-            });
+            let names = text.split(|it| it == ' ' && !is_list);
+            names.for_each(|name| scopes.add(self.name, Kind::Scope, name));
         });
     }
 
@@ -278,7 +276,11 @@ impl Names {
         }
     }
 
-    fn add(&mut self, digest: Digest) {
+    fn add(&mut self, key: &FactsKey, kind: Kind, name: &str) {
+        if name.is_empty() || self.len == MAX_NAMES {
+            return;
+        }
+        let digest = Digest::new(key, kind, name.as_bytes());
         if !self.all().contains(&digest)
             && let Some(place) = self.digests.get_mut(self.len)
         {
