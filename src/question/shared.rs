@@ -4,7 +4,10 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use nginx_sys::{ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_event_t, ngx_msec_t, ngx_pid};
+use nginx_sys::{
+    ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_event_t, ngx_http_complex_value_t, ngx_msec_t,
+    ngx_pid,
+};
 use phantom_token_core::flights::{Asker, Begin, Failure, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
 use phantom_token_core::reason::Reason;
@@ -90,12 +93,17 @@ fn limit(location: &LocationConf) -> usize {
     usize::try_from(location.max_introspections).unwrap_or(1)
 }
 
-/// The number of the server that an endpoint names.
+/// The number of the server that is asked: the endpoint of this server block, and what
+/// `phantom_token_cache_key` says of a `proxy_pass` that varies. One server's outage is not another one's.
 pub(super) fn server_of(request: Request<'_>, location: &LocationConf) -> u64 {
-    // SAFETY: compiled for this configuration, or null.
-    let endpoint = NonNull::new(location.question_uri())
-        .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) });
-    endpoint.map_or(0, key::server_number)
+    let evaluate = |value: *mut ngx_http_complex_value_t| {
+        // SAFETY: compiled for this configuration, or null.
+        NonNull::new(value).and_then(|value| unsafe { request.evaluate(value.as_ptr()) })
+    };
+    let block = request.server().identity.get();
+    let endpoint = evaluate(location.question_uri());
+    let tenant = evaluate(location.cache_key);
+    key::server_number([&block[..], endpoint.unwrap_or_default(), tenant.unwrap_or_default()])
 }
 
 /// Whether a process lives. Workers run as one user, so that the answer is never "not allowed".
