@@ -194,6 +194,15 @@ pub(crate) fn reopen(waiting: Request<'_>) {
     }
 }
 
+/// A request that waits looks up the verdict that another worker's question has brought.
+pub(crate) fn look_up(waiting: Request<'_>) {
+    if let Some(context) = Context::of(waiting) {
+        // SAFETY: the context lives in the pool of the waiting request.
+        unsafe { context.as_ref() }.followed.set(true);
+    }
+    reopen(waiting);
+}
+
 /// A request that waits learns that another worker's question has failed.
 pub(crate) fn fail(waiting: Request<'_>, reason: Reason, retry_after: &[u8]) {
     tell(waiting, &Outcome::Refused { reason, retry_after: string_over(retry_after) });

@@ -34,6 +34,9 @@ pub(crate) fn ask_or_wait(
     if context.asking.get() || !context.flight.get().is_null() {
         return Err(Reason::Internal);
     }
+    // A verdict that may not be kept serves one worker: who followed it in vain would do so again and again where
+    // another worker has more requests with the token.
+    let follows = !context.followed.get();
     let waited = stop_waiting(context);
     context.location.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
@@ -49,7 +52,7 @@ pub(crate) fn ask_or_wait(
         Some(flight) => flight,
         None => {
             context.server.set(shared::server_of(request, location));
-            match shared::take_turn(location, key, context.server.get())? {
+            match shared::take_turn(location, key, context.server.get(), follows)? {
                 Turn::Follow(flight) => flight,
                 Turn::Ask(ticket) => {
                     context.ticket.set(ticket);
@@ -153,6 +156,7 @@ pub(crate) fn stop_waiting(context: &Context) -> bool {
     // SAFETY: the waiter lies in the pool of the request, as the context does.
     unsafe { flight::leave(waiter) };
     context.waiter.set(ptr::null_mut());
+    context.followed.set(false);
     true
 }
 

@@ -11,9 +11,10 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(50);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -34,6 +35,7 @@ http {
 
         location / { proxy_pass http://127.0.0.1:8082; }
         location /uncached { phantom_token_cache_max_ttl 0; proxy_pass http://127.0.0.1:8082; }
+        location /uncached.txt { phantom_token_cache_max_ttl 0; root %%TESTDIR%%; }
         location /impatient { phantom_token_lock_timeout 300ms; proxy_pass http://127.0.0.1:8082; }
         location /few { phantom_token_max_introspections 2; proxy_pass http://127.0.0.1:8082; }
         location /failing {
@@ -58,6 +60,8 @@ http {
     }
 }
 CONF
+
+$t->write_file('uncached.txt', 'A file: who asks for it again need not wait for the API.');
 
 my $as = authorization_server($t);
 my $api = api($t);
@@ -138,6 +142,22 @@ call('/none') for 1, 2;
 $as->release($uncached);
 is(join(', ', map { outcome($_->response()) } $first, $second), '200 MISS, 200 MISS', 'not kept: both are served');
 is($as->questions($uncached), 2, 'not kept: by two questions');
+
+# Nor does a worker wait for one question of a busier one after the other.
+
+for my $round (1 .. 3) {
+    my $busy = token();
+    $as->script($busy, $as->jwt_answer($jwt, hold => 1));
+    ask($first, $busy, '/uncached.txt') for 1, 2;
+    $as->wait_for_question($busy);
+    ask($second, $busy, '/uncached.txt');
+    call('/none') for 1, 2;
+    $as->release($busy);
+    ok(eventually(sub { $as->questions($busy) == 3 }), "not kept, round $round: each worker asks again");
+    $as->release($busy);
+    is(join(', ', map { outcome($_->response()) } $first, $first, $second), join(', ', ('200 MISS') x 3),
+        "not kept, round $round: all are served");
+}
 
 # An asker that is late is replaced.
 

@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_event_t, ngx_http_complex_value_t, ngx_msec_t,
     ngx_pid,
 };
-use phantom_token_core::flights::{Asker, Begin, Failure, Flights, Poll, Ticket};
+use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
 use phantom_token_core::reason::Reason;
 
@@ -34,15 +34,17 @@ pub(super) enum Turn {
     Follow(NonNull<Flight>),
 }
 
-/// Takes a turn, or finds that another worker has it. `Err`: the question may not be asked now.
+/// Takes a turn, or finds that another worker has it, if the request `follows` others. `Err`: the question may not
+/// be asked now.
 pub(super) fn take_turn(
     location: &LocationConf,
     key: TokenKey,
     server: u64,
+    follows: bool,
 ) -> Result<Turn, Reason> {
     let Some(flights) = location.flights() else { return Ok(Turn::Ask(None)) };
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now), now, limit(location), is_alive) {
+    match flights.begin(&key, asker(location, now, follows), now, limit(location), is_alive) {
         Begin::Ask(ticket) => {
             if let Some(reason) = flights.back_off(server, now) {
                 flights.abandon(ticket);
@@ -65,7 +67,7 @@ pub(super) fn take_turn_alone(
 ) -> Option<ZoneTicket> {
     let flights = location.flights()?;
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now), now, limit(location), is_alive) {
+    match flights.begin(&key, asker(location, now, true), now, limit(location), is_alive) {
         Begin::Ask(ticket) if flights.back_off(server, now).is_some() => {
             flights.abandon(ticket);
             None
@@ -83,10 +85,10 @@ pub(super) fn give_back((zone, ticket): ZoneTicket) {
     }
 }
 
-fn asker(location: &LocationConf, now: u64) -> Asker {
+fn asker(location: &LocationConf, now: u64, follows: bool) -> Asker {
     // SAFETY: NGINX has set its process id.
     let pid = unsafe { ngx_pid };
-    Asker { pid, deadline: now.saturating_add(location.lock_timeout as u64) }
+    Asker { pid, deadline: now.saturating_add(location.lock_timeout as u64), follows }
 }
 
 fn limit(location: &LocationConf) -> usize {
@@ -181,16 +183,12 @@ unsafe extern "C" fn look(event: *mut ngx_event_t) {
 /// # Safety
 /// The followed flight is in the table, and its timer is not set.
 unsafe fn land(followed: *mut Followed, end: Poll) {
-    let failure: Option<Failure> = match end {
-        Poll::Failed(failure) => Some(failure),
-        _ => None,
-    };
     // SAFETY: the caller says so; nobody knows the flight once it has landed.
     unsafe {
-        flight::land(NonNull::new_unchecked(followed).cast(), |waiting| match &failure {
-            Some(failure) => answer::fail(waiting, failure.reason, failure.retry_after()),
-            // What the cache knows by now, or another question.
-            None => answer::reopen(waiting),
+        flight::land(NonNull::new_unchecked(followed).cast(), |waiting| match &end {
+            Poll::Failed(failure) => answer::fail(waiting, failure.reason, failure.retry_after()),
+            Poll::Answered => answer::look_up(waiting),
+            Poll::Gone | Poll::Pending => answer::reopen(waiting),
         });
         // NGINX allocates with malloc.
         libc::free(followed.cast());
