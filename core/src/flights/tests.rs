@@ -1,6 +1,6 @@
 //! The table as several processes use it. Time and life are the test's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use super::table::FORGOTTEN;
@@ -203,6 +203,25 @@ fn the_limit_counts_the_living() {
     assert_eq!(ask(4, 3, 9_000, 2), Begin::Full);
     // Nobody asks for so long: the numbers are others' by now.
     asked(ask(4, 3, 9_000 + FORGOTTEN, 2));
+}
+
+#[test]
+fn who_is_refused_costs_little() {
+    let mut memory = Memory::new(1_000);
+    let flights = memory.create();
+    let calls = Cell::new(0);
+    let begin = |number: u32| {
+        let pid = (number % 4) as i32 + 1;
+        let asker = Asker { pid, deadline: 5_000, follows: true };
+        calls.set(0);
+        flights.begin(&key(number), asker, 100, 1_000, |_| {
+            calls.set(calls.get() + 1);
+            true
+        })
+    };
+    assert!((0..1_000).map(begin).all(|begun| matches!(begun, Begin::Ask(_))));
+    assert_eq!(begin(1_000), Begin::Full);
+    assert_eq!(calls.get(), 4, "one look per process, not per question");
 }
 
 #[test]
