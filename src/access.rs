@@ -71,6 +71,8 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             }
             Stage::Answered => {
                 context.took.set(Some(elapsed(context)));
+                // What it may wait for in another location is another question.
+                question::stop_waiting(context);
                 let outcome = context.outcome().unwrap_or(Outcome::refused(Reason::Internal));
                 conclude(request, context, outcome)
             }
