@@ -67,7 +67,9 @@ pub(super) fn take_turn_alone(
 ) -> Option<ZoneTicket> {
     let flights = location.flights()?;
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now, true), now, limit(location), is_alive) {
+    // A quarter is left to requests that wait.
+    let limit = limit(location) - limit(location) / 4;
+    match flights.begin(&key, asker(location, now, true), now, limit, is_alive) {
         Begin::Ask(ticket) if flights.back_off(server, now).is_some() => {
             flights.abandon(ticket);
             None
