@@ -48,7 +48,7 @@ pub(crate) fn ask_or_wait(
     }
     context.asked.set(request::now());
 
-    let flight = match flight::find(&key) {
+    let flight = match flight::find(&key).filter(|&flight| !shared::has_failed(flight)) {
         Some(flight) => flight,
         None => {
             context.server.set(shared::server_of(request, location));

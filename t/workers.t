@@ -14,7 +14,7 @@ use Test::Nginx;
 use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(50);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(59);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -130,6 +130,30 @@ is(join(', ', map { outcome($_) } @responses), '503 MISS server_busy, 503 WAIT s
 is(join(', ', map { $_->header('Retry-After') } @responses), '17, 17', 'with what the server says of it');
 is($as->questions($failed), 1, 'one question');
 is(outcome(call('/', $failed)), '200 MISS', 'the next one asks');
+
+# Not even in the other worker, before that has looked.
+
+my $third = http_connection();
+for (1 .. 1_000) {
+    last if $third->request('GET', '/none')->response()->header('Worker') eq $second->request('GET', '/none')->response()->header('Worker');
+    $third->close();
+    $third = http_connection();
+}
+
+for my $round (1 .. 3) {
+    my $once = token();
+    $as->script($once, { status => 503, hold => 1 }, $as->jwt_answer($jwt));
+    ask($first, $once);
+    $as->wait_for_question($once);
+    ask($second, $once);
+    call('/none') for 1, 2;
+    # The looks are 8 ms apart by then.
+    $as->release($once);
+    is(outcome($first->response()), '503 MISS server_busy', "round $round: a failure");
+    ask($third, $once);
+    is(outcome($third->response()), '200 MISS', "round $round: not for who comes right after");
+    is(outcome($second->response()), '503 WAIT server_busy', "round $round: for who waited");
+}
 
 # A verdict that may not be kept: each worker asks for those who wait there.
 

@@ -5,8 +5,8 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_event_t, ngx_http_complex_value_t, ngx_msec_t,
-    ngx_pid,
+    ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_del_timer, ngx_event_t,
+    ngx_http_complex_value_t, ngx_msec_t, ngx_pid,
 };
 use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
@@ -138,7 +138,7 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
         let followed = NonNull::new(room)?.cast::<Followed>();
         let raw = followed.as_ptr();
         raw.write(Followed {
-            flight: Flight::new(key),
+            flight: Flight::new(key, true),
             event: core::mem::zeroed(),
             nobody: core::mem::zeroed(),
             zone,
@@ -160,18 +160,10 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
 /// Time to look whether the question has ended.
 unsafe extern "C" fn look(event: *mut ngx_event_t) {
     guard((), || {
-        // SAFETY: the event is part of a followed flight, which is in the table until it lands here. Its zone
-        // lives as long as the requests that wait; if none does, it is not looked at.
+        // SAFETY: the event is part of a followed flight, which is in the table until it lands.
         unsafe {
             let raw = event.byte_sub(core::mem::offset_of!(Followed, event)).cast::<Followed>();
-            let flight = NonNull::from(&mut *raw).cast::<Flight>();
-            if !flight::is_awaited(flight) {
-                land(raw, Poll::Gone);
-                return;
-            }
-            let found = (*(*raw).zone).flights().map_or(Poll::Gone, |flights: &Flights| {
-                flights.poll((*raw).ticket, request::monotonic(), is_alive)
-            });
+            let found = poll(raw);
             if found == Poll::Pending {
                 (*raw).look = ((*raw).look * 2).min(MAX_LOOK);
                 ngx_add_timer(event, (*raw).look);
@@ -180,6 +172,41 @@ unsafe extern "C" fn look(event: *mut ngx_event_t) {
             land(raw, found);
         }
     });
+}
+
+/// Whether a question that is in flight here has ended in another worker, without a verdict, and this one has not
+/// looked yet: who comes now has no part in that. Those who wait learn of it.
+pub(super) fn has_failed(flight: NonNull<Flight>) -> bool {
+    // SAFETY: the flight is in the table; if another worker asks, it is the first field of a followed one.
+    unsafe {
+        if !flight::is_elsewhere(flight) {
+            return false;
+        }
+        let raw = flight.cast::<Followed>().as_ptr();
+        match poll(raw) {
+            Poll::Pending | Poll::Answered => false,
+            end => {
+                ngx_del_timer(&raw mut (*raw).event);
+                land(raw, end);
+                true
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The followed flight is in the table.
+unsafe fn poll(followed: *mut Followed) -> Poll {
+    // SAFETY: the caller says so. The zone lives as long as the requests that wait; if none does, it is not looked
+    // at.
+    unsafe {
+        if !flight::is_awaited(NonNull::new_unchecked(followed).cast()) {
+            return Poll::Gone;
+        }
+        (*(*followed).zone).flights().map_or(Poll::Gone, |flights: &Flights| {
+            flights.poll((*followed).ticket, request::monotonic(), is_alive)
+        })
+    }
 }
 
 /// # Safety
