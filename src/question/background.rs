@@ -109,6 +109,9 @@ unsafe extern "C" fn run(event: *mut ngx_event_t) {
                     subrequest::nudge(context);
                 }
             }
+            if let Some(handler) = (*request.as_ptr()).write_event_handler {
+                handler(request.as_ptr());
+            }
             ngx_http_run_posted_requests(connection);
         }
     });
@@ -137,16 +140,23 @@ unsafe extern "C" fn hang_up(event: *mut ngx_event_t) {
 
 /// NGINX has terminated the request, and its subrequest with it.
 unsafe extern "C" fn terminated(request: *mut ngx_http_request_t) {
-    // SAFETY: NGINX resumes the live request once, after the cleanup of what it did.
-    guard((), || unsafe { free(request) });
+    guard((), || {
+        // SAFETY: NGINX resumes the live request after the cleanup of what it did, and again if something (a thread,
+        // the lock of proxy_cache) was still at work on it.
+        unsafe {
+            if (*request).blocked() == 0 {
+                free(request);
+            }
+        }
+    });
 }
 
 /// The answer is there: the request has done its work.
 unsafe extern "C" fn finish(request: *mut ngx_http_request_t) {
     guard((), || {
-        // SAFETY: NGINX resumes the live request, after its only subrequest was finalised.
+        // SAFETY: the request is live; it counts itself alone once its only subrequest was finalised.
         unsafe {
-            if (*request).count() == 1 {
+            if (*request).count() == 1 && (*request).blocked() == 0 {
                 free(request);
             }
         }
