@@ -101,6 +101,10 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     if request::monotonic() < location.confirms_from.get() as u64 {
         return;
     }
+    if !Background::has_room() {
+        // Before a turn is taken: it may be the one that finds out whether a server answers again.
+        return;
+    }
     let server = shared::server_of(request, location);
     // Another worker's question does as well, and where none may be asked now the verdict has its time.
     let ticket = match shared::take_turn_alone(location, key, server) {
@@ -109,6 +113,7 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     };
     let Some(background) = Background::create(request) else {
         shared::give_back(ticket);
+        answer::pause_confirming(location);
         return;
     };
     match ask_alone(request, background.request(), token, key, (ticket, server)) {

@@ -27,14 +27,15 @@ const SPARE_PART: usize = 8;
 pub(super) struct Background(NonNull<ngx_http_request_t>);
 
 impl Background {
-    /// `None`: no memory, no connection or no descriptor is left.
-    pub(super) fn create(client: Request<'_>) -> Option<Self> {
+    /// Whether there are connections enough. They are for clients first: NGINX would close idle ones to make room.
+    pub(super) fn has_room() -> bool {
         // SAFETY: the cycle of a running worker lives.
         let (free, all) = unsafe { ((*ngx_cycle).free_connection_n, (*ngx_cycle).connection_n) };
-        if free <= all / SPARE_PART {
-            // Connections are for clients first: NGINX would close idle ones to make room.
-            return None;
-        }
+        free > all / SPARE_PART
+    }
+
+    /// `None`: no memory, no connection or no descriptor is left.
+    pub(super) fn create(client: Request<'_>) -> Option<Self> {
         // SAFETY: the connection is fresh, and `run` and `hang_up` are for requests as made here.
         unsafe {
             let connection = connection::open(client, run, hang_up)?.as_ptr();
@@ -93,7 +94,8 @@ impl Background {
     }
 }
 
-/// Runs the subrequest, and what NGINX posts for it.
+/// Runs the subrequest, and what NGINX posts for it. NGINX calls this as well when what a terminated request was
+/// blocked by is over.
 unsafe extern "C" fn run(event: *mut ngx_event_t) {
     guard((), || {
         // SAFETY: NGINX calls with the write event of our connection, whose data is our request, with its
