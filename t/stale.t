@@ -6,11 +6,13 @@ use strict;
 use warnings;
 
 use Test::More;
+use Time::HiRes qw(time);
 
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
 my @OUTAGES = (
@@ -27,7 +29,7 @@ my @REFUSALS = (
     ['inactive', { status => 204 }, 401, 'inactive'],
 );
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(30 + 3 * @OUTAGES + 2 * @REFUSALS);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(31 + 3 * @OUTAGES + 2 * @REFUSALS);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -46,6 +48,11 @@ http {
         listen 127.0.0.1:8080;
 
         location /api {
+            phantom_token on;
+            phantom_token_cache_use_stale 10m;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /flapping {
             phantom_token on;
             phantom_token_cache_use_stale 10m;
             proxy_pass http://127.0.0.1:8082;
@@ -84,13 +91,21 @@ my $as = authorization_server($t);
 my $api = api($t);
 $t->run();
 
+# Returns when the verdict is past its time.
+sub ask_once {
+    call(@_);
+    my $known_at = time;
+    eventually(sub { return time > $known_at + 0.005 });
+    return;
+}
+
 # Outages.
 
 for (@OUTAGES) {
     my ($name, $answer) = @$_;
     my ($token, $jwt) = (token(), jwt());
     $as->script($token, $as->jwt_answer($jwt), $answer);
-    call('/api', $token);
+    ask_once('/api', $token);
     my $response = call('/api', $token);
     is($response->status(), 200, "$name: passes");
     is($response->header('Cache-Status'), 'STALE', "$name: by what was known");
@@ -103,7 +118,7 @@ for (@REFUSALS) {
     my ($name, $answer, $status, $error) = @$_;
     my $token = token();
     $as->script($token, $as->jwt_answer(jwt()), $answer);
-    call('/api', $token);
+    ask_once('/api', $token);
     my $response = call('/api', $token);
     is($response->status(), $status, "$name: refused");
     is($response->header('Error'), $error, "$name: the reason");
@@ -113,7 +128,7 @@ for (@REFUSALS) {
 
 my ($slow, $slow_jwt) = (token(), jwt());
 $as->script($slow, $as->jwt_answer($slow_jwt), $as->jwt_answer($slow_jwt, hold => 1));
-call('/api', $slow);
+ask_once('/api', $slow);
 my $response = call('/api', $slow);
 is($response->status(), 200, 'timeout: passes');
 is($response->header('Cache-Status'), 'STALE', 'timeout: by what was known');
@@ -123,7 +138,7 @@ is($response->header('Error'), undef, 'timeout: no error');
 
 my ($token, $first, $second) = (token(), jwt(), jwt());
 $as->script($token, $as->jwt_answer($first), { status => 503 }, $as->jwt_answer($second), { status => 503 });
-call('/api', $token);
+ask_once('/api', $token);
 is($api->authorization(call('/api', $token)), "Bearer $first", 'during the outage: the old one');
 $response = call('/api', $token);
 is($response->header('Cache-Status'), 'MISS', 'after the outage: asked');
@@ -135,13 +150,13 @@ is($api->authorization(call('/api', $token)), "Bearer $second", 'the next outage
 for my $uri ('/without', '/off') {
     my $token = token();
     $as->script($token, $as->jwt_answer(jwt()), { status => 503 });
-    call($uri, $token);
+    ask_once($uri, $token);
     is(call($uri, $token)->status(), 503, "$uri: refused");
 }
 
 my $brief = token();
 $as->script($brief, $as->jwt_answer(jwt()), { status => 503 });
-call('/briefly', $brief);
+ask_once('/briefly', $brief);
 is(call('/briefly', $brief)->header('Cache-Status'), 'STALE', 'within its time');
 $response = call_until(sub { $_[0]->status() != 200 }, '/briefly', $brief);
 is($response->status(), 503, 'not longer than it says');
@@ -150,7 +165,7 @@ is($response->status(), 503, 'not longer than it says');
 
 my $short = token();
 $as->script($short, $as->jwt_answer(jwt(claims => { exp => time + 3 })), { status => 503 });
-call('/api', $short);
+ask_once('/api', $short);
 is(call('/api', $short)->header('Cache-Status'), 'STALE', 'before exp');
 $response = call_until(sub { $_[0]->status() != 200 }, '/api', $short);
 is($response->status(), 401, 'after exp: refused');
@@ -160,7 +175,7 @@ is($response->header('Cache-Status'), 'EXPIRED', 'after exp: known');
 my $endless = token();
 $as->script($endless, $as->jwt_answer(jwt(claims => { exp => undef }), headers => ['Cache-Control' => 'max-age=60']),
     { status => 503 });
-call('/api', $endless);
+ask_once('/api', $endless);
 is(call('/api', $endless)->status(), 503, 'without exp: refused');
 
 my $new = token();
@@ -169,7 +184,7 @@ is(call('/api', $new)->status(), 503, 'nothing known: refused');
 
 my $inactive = token();
 $as->script($inactive, $as->jwt_answer(jwt()), { status => 204 }, { status => 503 });
-call('/api', $inactive);
+ask_once('/api', $inactive);
 is(call('/api', $inactive)->status(), 401, 'revoked');
 is(call('/api', $inactive)->status(), 401, 'revoked: what was known before is gone');
 
@@ -182,7 +197,7 @@ is(call('/dead', $lost)->status(), 502, 'no server: nothing is known');
 
 my ($shared, $shared_jwt) = (token(), jwt());
 $as->script($shared, $as->jwt_answer($shared_jwt), { status => 503, hold => 1 });
-call('/wait', $shared);
+ask_once('/wait', $shared);
 my @clients = map { http_connection() } 1 .. 3;
 $_->request('GET', '/wait', headers => [Authorization => "Bearer $shared"]) for @clients;
 my @responses = map { $_->response() } @clients[1, 2];
@@ -190,6 +205,19 @@ is($_->header('Cache-Status'), 'STALE', 'a wait that takes too long') for @respo
 $as->release($shared);
 is($clients[0]->response()->header('Cache-Status'), 'STALE', 'and who asked');
 is($as->questions($shared), 2, 'with one question');
+
+# Half of the server's machines are away.
+
+my $half = token();
+$as->script($half, $as->jwt_answer(jwt()), { status => 503 });
+ask_once('/flapping', $half);
+
+for (1 .. 10) {
+    call('/flapping', $half);
+    my $other = token();
+    $as->script($other, $as->jwt_answer(jwt()));
+    call('/flapping', $other);
+}
 
 # The log says it when it begins and when it ends, per location.
 
@@ -199,6 +227,7 @@ my @began = $log =~ /\[warn\].*phantom_token: (\w+), verdicts past their time ar
 my @ended = $log =~ /\[notice\].*phantom_token: the authorization server answers again, location "(\S+?)"/g;
 cmp_ok(@began / 2, '>=', 3, 'the beginning is logged');
 is(scalar(grep { $_ eq '/wait' } @began), 1, 'once for two requests');
+is(scalar(grep { $_ eq '/flapping' } @began), 1, 'and not each time that the server comes and goes');
 cmp_ok(scalar(@ended), '>=', 1, 'the end is logged');
 cmp_ok(@ended, '<=', @began / 2, 'and not more often than the beginning');
 is($began[0], 'server_unreachable', 'with the reason');
