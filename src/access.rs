@@ -278,7 +278,10 @@ fn give_up(request: Request<'_>, context: &Context) -> ngx_int_t {
     let known = context.key.get().and_then(|key| look_up(request, context, location, &key));
     context.cache_status.set(CacheStatus::Wait);
     match known {
-        Some((known, age)) if age != Age::Stale => apply(request, context, known),
+        Some((known, age)) if age != Age::Stale => {
+            question::stop_waiting(context);
+            apply(request, context, known)
+        }
         _ => conclude(request, context, Outcome::refused(Reason::Overload)),
     }
 }
