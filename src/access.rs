@@ -19,6 +19,7 @@ use crate::conf::{LocationConf, TokenSource};
 use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
+use crate::policy;
 use crate::pool::{bytes_of, string_over};
 use crate::question;
 use crate::realm;
@@ -106,14 +107,15 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     let Some(key) = realm::token_key(request, token) else {
         return apply(request, context, outcome(Reason::Internal));
     };
-    if context.key.get() == Some(key)
+    if let Some(known) = context.outcome()
+        && context.key.get() == Some(key)
         && context.is_usable_in(location)
-        && let Some(known) = context.outcome()
     {
         // Translated before the redirect, and nothing that shapes the verdict has changed.
         return apply(request, context, known);
     }
     context.key.set(Some(key));
+    context.keyed_in.set(location);
     context.set_outcome(None);
 
     match look_up(request, context, location, &key) {
@@ -207,8 +209,9 @@ fn look_up(
     });
     let (status, outcome, age) = match found {
         LookUp::Miss => return None,
-        LookUp::Active { record, age, .. } => {
-            let outcome = room.map(|carried| Outcome::Active { carried, record });
+        LookUp::Active { facts, record, age, .. } => {
+            let carried = room.map(|carried| carried.with_facts(facts.len()));
+            let outcome = carried.map(|carried| Outcome::Active { carried, record });
             (CacheStatus::Hit, outcome, age)
         }
         LookUp::Inactive(_) => {
@@ -257,7 +260,9 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
     let location = request.location();
     match outcome {
         Outcome::Active { carried, record } => {
-            let objection = location.objection(&record, request::now());
+            let objection = location
+                .objection(&record, request::now())
+                .or_else(|| policy::objection(request, context, location, carried));
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());
             }

@@ -10,10 +10,12 @@ use core::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use phantom_token_core::answer::{self, Answer, Reading, Verdict};
-use phantom_token_core::cache::Stored;
+use phantom_token_core::cache::{Body, Stored};
 use phantom_token_core::cache_control;
+use phantom_token_core::facts;
 use phantom_token_core::flights::{End, Noted};
 use phantom_token_core::freshness::Age;
+use phantom_token_core::key::FactsKey;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
 
@@ -250,7 +252,7 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
     let copy = match *outcome {
         Outcome::Active { carried, record } => {
             // SAFETY: the strings live in the pool of the request that asked, which is live.
-            Carried::copy(pool, unsafe { bytes_of(&carried.bare()) })
+            Carried::copy(pool, unsafe { bytes_of(&carried.bare()) }, carried.facts())
                 .map(|carried| Outcome::Active { carried, record })
         }
         // SAFETY: as above.
@@ -305,23 +307,30 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
     };
     match answer::judge(&answer, &reading, scratch)? {
         Verdict::Active { document, record } => {
-            keep(question, context, &record, document);
-            let carried = Carried::copy(question.pool(), document).ok_or(Trouble::NoMemory)?;
+            let pool = question.pool();
+            let scratch = pool.bytes(document.len()).ok_or(Trouble::NoMemory)?;
+            // SAFETY: the location that made the key, null or not, is the cycle's.
+            let keyed_in = unsafe { context.keyed_in.get().as_ref() }.unwrap_or(location);
+            let key = FactsKey::new(keyed_in.secret());
+            let mut room = [0; facts::MAX_LEN];
+            let facts = answer::facts(&answer, record.document, document, &key, scratch, &mut room);
+            keep(question, context, &record, Body { document, facts });
+            let carried = Carried::copy(pool, document, facts).ok_or(Trouble::NoMemory)?;
             Ok(Outcome::Active { carried, record })
         }
         Verdict::Inactive(record) => {
-            keep(question, context, &record, &[]);
+            keep(question, context, &record, Body::default());
             Ok(Outcome::refused(Reason::Inactive))
         }
         Verdict::Expired(record) => {
-            keep(question, context, &record, &[]);
+            keep(question, context, &record, Body::default());
             Ok(Outcome::refused(Reason::Expired))
         }
     }
 }
 
 /// Stores a verdict, as far as the asking location's rules let it be used again.
-fn keep(question: Request<'_>, context: &Context, record: &Record, document: &[u8]) {
+fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_>) {
     let location = question.main().location();
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
@@ -330,12 +339,12 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, document: &[u
         cache.remove(&key);
         return;
     }
-    if cache.store(&key, record, document, now) == Stored::TooLarge {
+    if cache.store(&key, record, body, now) == Stored::TooLarge {
         log!(
             NGX_LOG_WARN,
             question.log(),
             "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
-            document.len()
+            body.document.len()
         );
     }
 }

@@ -1,23 +1,29 @@
 //! The shared-memory zone, for the cache and the questions in flight: declared with the configuration, made
 //! or found again with the cycle.
 
+mod content;
+mod dump;
+mod reload;
+
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use std::time::Instant;
 
 use nginx_sys::{
-    ngx_conf_t, ngx_int_t, ngx_parse_size, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_alloc,
-    ngx_slab_pool_t, ngx_str_t,
+    ngx_conf_t, ngx_cycle_t, ngx_int_t, ngx_parse_size, ngx_shared_memory_add, ngx_shm_zone_t,
+    ngx_str_t,
 };
-use phantom_token_core::cache::{Cache, OpenError};
-use phantom_token_core::flights::{Flights, FlightsError};
+use phantom_token_core::cache::Cache;
+use phantom_token_core::flights::Flights;
 use thiserror::Error;
 
 use crate::code::{ERROR, OK};
 use crate::guard::guard;
 use crate::log::{Shown, log};
 use crate::pool::{Pool, bytes_of};
-use crate::random;
 use crate::slot;
+use content::{Content, ContentError, max_flights};
+use reload::Predecessor;
 
 /// The zone that is made where none is named.
 pub(crate) const DEFAULT_NAME: &[u8] = b"phantom_token";
@@ -26,25 +32,18 @@ pub(crate) const DEFAULT_SIZE: usize = 16 * 1024 * 1024;
 
 /// What NGINX keeps for itself at the beginning of a zone, at most: its slab pool and page table.
 const NGINX_SHARE: usize = 64 * 1024;
+/// NGINX's own modules ask for as many: where pages are large, what is rounded up to them counts.
+const LEAST_PAGES: usize = 8;
 
 /// One zone, in one cycle's pool.
 pub(crate) struct Zone {
     name: ngx_str_t,
     size: usize,
+    /// As long as the cycle is being made.
+    predecessor: Predecessor,
     /// What lies in the zone, once the cycle has made or found it.
     content: Option<Content>,
 }
-
-/// What lies in a zone.
-struct Content {
-    cache_region: Region,
-    cache: Cache,
-    flights_region: Region,
-    flights: Flights,
-}
-
-/// Memory within a zone.
-type Region = (NonNull<u8>, usize);
 
 impl Zone {
     /// The name, as declared.
@@ -67,6 +66,80 @@ impl Zone {
     pub(crate) fn max_flights(&self) -> usize {
         max_flights(self.size)
     }
+
+    /// Makes the content of fresh memory.
+    fn fill(
+        &self,
+        shm_zone: &ngx_shm_zone_t,
+        predecessor: Predecessor,
+    ) -> Result<Content, ContentError> {
+        let log = shm_zone.shm.log;
+        let name = Shown(self.name());
+        if let Err(error) = dump::leave_out(shm_zone) {
+            log!(
+                NGX_LOG_NOTICE,
+                log,
+                "phantom_token: zone \"{name}\" can be part of a core dump: {error}"
+            );
+        }
+        match predecessor {
+            // SAFETY: NGINX makes the cycle's zones; the running configuration is there until it is done.
+            Predecessor::Other(old) => return self.copy(shm_zone, unsafe { old.as_ref() }),
+            Predecessor::Foreign => log!(
+                NGX_LOG_NOTICE,
+                log,
+                "phantom_token: zone \"{name}\" starts empty: the one in use was made by another module, \
+                 or by another copy of this one"
+            ),
+            Predecessor::None | Predecessor::Same => {}
+        }
+        Content::create(shm_zone, None)
+    }
+
+    /// Makes the content of fresh memory out of what `old` holds, as far as it fits.
+    fn copy(&self, shm_zone: &ngx_shm_zone_t, old: &Self) -> Result<Content, ContentError> {
+        let log = shm_zone.shm.log;
+        let name = Shown(self.name());
+        let Some(content) = &old.content else { return Content::create(shm_zone, None) };
+        match content.attach_cache() {
+            Ok(cache) => {
+                if let Err(error) = content.attach() {
+                    log!(
+                        NGX_LOG_NOTICE,
+                        log,
+                        "phantom_token: zone \"{name}\" is made anew: {error}"
+                    );
+                }
+                let began = Instant::now();
+                let content = Content::create(shm_zone, Some(cache.secret()))?;
+                // Another secret is the one thing that can be wrong, and this is the same.
+                let copied = content.cache.copy_from(&cache).unwrap_or_default();
+                log!(
+                    NGX_LOG_NOTICE,
+                    log,
+                    "phantom_token: zone \"{name}\" of {}k replaces one of {}k, {copied} entries were \
+                     copied in {} ms",
+                    self.size / 1024,
+                    old.size / 1024,
+                    began.elapsed().as_millis()
+                );
+                Ok(content)
+            }
+            Err(error) => {
+                log!(NGX_LOG_NOTICE, log, "phantom_token: zone \"{name}\" starts empty: {error}");
+                Content::create(shm_zone, None)
+            }
+        }
+    }
+}
+
+/// The new configuration is accepted.
+///
+/// # Safety
+/// `cycle` is the new one, and its modules are being initialised.
+pub(crate) unsafe fn accepted(cycle: &ngx_cycle_t) {
+    // SAFETY: passed on.
+    unsafe { reload::settle(cycle) };
 }
 
 /// What is wrong with a declaration.
@@ -84,12 +157,9 @@ pub(crate) enum ZoneError {
 
 /// The smallest zone that makes sense, in bytes.
 fn min_size() -> usize {
-    Cache::MIN_SIZE + NGINX_SHARE
-}
-
-/// As many as its size lets one expect.
-fn max_flights(size: usize) -> usize {
-    (size / (32 * 1024)).clamp(64, 1024)
+    // SAFETY: set when NGINX starts.
+    let page = unsafe { nginx_sys::ngx_pagesize };
+    (Cache::MIN_SIZE + NGINX_SHARE).max(LEAST_PAGES * page)
 }
 
 /// Splits `name:size`.
@@ -122,11 +192,15 @@ pub(crate) fn request(
     let shm_zone =
         NonNull::new(unsafe { ngx_shared_memory_add(cf, &raw mut name, size, slot::tag()) })
             .ok_or(ZoneError::NoMemory)?;
-    let zone = pool.place(Zone { name, size, content: None }).ok_or(ZoneError::NoMemory)?;
-    // SAFETY: NGINX has just made the zone, and waits for both.
+    // SAFETY: NGINX reads the configuration of this cycle.
+    let predecessor = unsafe { Predecessor::of(&*cf.cycle, name.as_bytes(), size) };
+    let zone = Zone { name, size, predecessor, content: None };
+    let zone = pool.place(zone).ok_or(ZoneError::NoMemory)?;
+    // SAFETY: NGINX has just made the zone, and waits for all of it.
     unsafe {
         (*shm_zone.as_ptr()).init = Some(init);
         (*shm_zone.as_ptr()).data = zone.as_ptr().cast();
+        (*shm_zone.as_ptr()).noreuse = matches!(predecessor, Predecessor::Other(_)).into();
     }
     Ok(zone)
 }
@@ -135,15 +209,16 @@ pub(crate) fn request(
 /// [`Zone`]. This runs before the new configuration is accepted, so it changes nothing that is in use.
 unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) -> ngx_int_t {
     guard(ERROR, || {
-        // SAFETY: NGINX calls with the zone that `declare` set up; `previous` is null or the `data` of
-        // a zone of the same name, tag and size.
+        // SAFETY: NGINX calls with the zone that `request` set up; `previous` is null or the `data` of
+        // a zone of the same name and tag.
         let (shm_zone, zone, previous) = unsafe {
             let zone = &mut *(*shm_zone).data.cast::<Zone>();
             (&mut *shm_zone, zone, previous.cast::<Zone>().as_ref())
         };
+        let predecessor = core::mem::replace(&mut zone.predecessor, Predecessor::None);
         let opened = match previous.and_then(|previous| previous.content.as_ref()) {
-            Some(content) => attach(content.cache_region, content.flights_region),
-            None => create(shm_zone),
+            Some(content) if shm_zone.noreuse == 0 => content.attach(),
+            _ => zone.fill(shm_zone, predecessor),
         };
         match opened {
             Ok(content) => {
@@ -161,66 +236,4 @@ unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) 
             }
         }
     })
-}
-
-/// Why a zone cannot be used.
-#[derive(Debug, Error)]
-enum InitError {
-    #[error("{0}")]
-    Cache(#[from] OpenError),
-    #[error("{0}")]
-    Flights(#[from] FlightsError),
-    #[error("no memory in the zone")]
-    NoMemory,
-    #[error("the system gives no random numbers for the secret of the zone")]
-    NoRandomness,
-}
-
-/// A fresh zone: the table of questions takes what it needs, and the cache all other free pages.
-fn create(shm_zone: &ngx_shm_zone_t) -> Result<Content, InitError> {
-    let slab = shm_zone.shm.addr.cast::<ngx_slab_pool_t>();
-    let len = Flights::size_for(max_flights(shm_zone.shm.size));
-    // SAFETY: NGINX has made the slab pool at the beginning of the zone; nobody else knows of the zone
-    // yet. `pfree` counts its free pages, which are one run in a fresh zone.
-    let (flights_region, cache_region) = unsafe {
-        let flights = pages(slab, len)?;
-        let rest = (*slab).pfree * nginx_sys::ngx_pagesize;
-        (flights, pages(slab, rest)?)
-    };
-    let secret = random::secret().ok_or(InitError::NoRandomness)?;
-    // SAFETY: the pages are ours alone, page-aligned, zeroed by the system, and stay mapped as long as
-    // any cycle has the zone.
-    let (flights, cache) = unsafe {
-        (
-            Flights::create(flights_region.0, flights_region.1)?,
-            Cache::create(cache_region.0, cache_region.1, secret)?,
-        )
-    };
-    Ok(Content { cache_region, cache, flights_region, flights })
-}
-
-/// At least `len` bytes, in whole pages.
-///
-/// # Safety
-/// `slab` is the pool of a zone that nobody else uses yet.
-unsafe fn pages(slab: *mut ngx_slab_pool_t, len: usize) -> Result<Region, InitError> {
-    // SAFETY: the caller says so; the size of a page is set when NGINX starts.
-    unsafe {
-        let len = len.next_multiple_of(nginx_sys::ngx_pagesize);
-        let base = NonNull::new(ngx_slab_alloc(slab, len).cast::<u8>());
-        Ok((base.ok_or(InitError::NoMemory)?, len))
-    }
-}
-
-/// The zone of the running cycle, with all that it holds.
-fn attach(cache_region: Region, flights_region: Region) -> Result<Content, InitError> {
-    // SAFETY: NGINX kept the mapping, because name, size and tag are the same; the regions are those
-    // that `create` made in it.
-    let (flights, cache) = unsafe {
-        (
-            Flights::attach(flights_region.0, flights_region.1)?,
-            Cache::attach(cache_region.0, cache_region.1)?,
-        )
-    };
-    Ok(Content { cache_region, cache, flights_region, flights })
 }

@@ -3,14 +3,17 @@
 pub(crate) mod choice;
 mod conclude;
 pub(crate) mod merge;
+pub(crate) mod policy;
+pub(crate) mod resource;
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ffi::c_void;
 use core::ptr;
 
 use nginx_sys::{
     ngx_array_t, ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_module, ngx_int_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_msec_t,
+    ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::Mode;
 use phantom_token_core::flights::Flights;
@@ -26,6 +29,7 @@ use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
 use crate::random;
 use crate::slot::ctx_index;
+use resource::{Published, ResourceConf};
 
 /// A directive that was not given at this level.
 pub(crate) const UNSET: ngx_uint_t = ngx_uint_t::MAX;
@@ -41,6 +45,9 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Nothing was said.
+    const NOWHERE: Self = Self { file: ngx_str_t::empty(), line: 0 };
+
     /// Where NGINX is reading now.
     pub(crate) fn of(cf: &ngx_conf_t) -> Self {
         // SAFETY: conf_file is null only for `-g` directives, which are main ones; the name of a
@@ -48,7 +55,7 @@ impl Position {
         unsafe {
             match cf.conf_file.as_ref() {
                 Some(file) => Self { file: file.file.name, line: file.line },
-                None => Self { file: ngx_str_t::empty(), line: 0 },
+                None => Self::NOWHERE,
             }
         }
     }
@@ -121,11 +128,13 @@ pub(crate) struct MainConf {
     secret: [u8; 32],
 }
 
-/// The `server` level: no directives of its own, but the identity of the block.
+/// The `server` level: no directives of its own, but the identity of the block, and what its locations
+/// say of their resources.
 pub(crate) struct ServerConf {
     /// Hash over names and addresses: two blocks never share a verdict, and one block keeps its
     /// verdicts over a reload, wherever in the file it stands.
     pub(crate) identity: Cell<[u8; 32]>,
+    pub(crate) published: Published,
 }
 
 /// The rules of one location.
@@ -159,7 +168,13 @@ pub(crate) struct LocationConf {
     pub(crate) preflight: ngx_uint_t,
     pub(crate) realm: ngx_str_t,
     pub(crate) scopes: ngx_str_t,
+    pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
+    /// `phantom_token_require_scope` and `phantom_token_require_audience`: `ngx_str_t`s; null: none.
+    pub(crate) required_scopes: *mut ngx_array_t,
+    pub(crate) required_audiences: *mut ngx_array_t,
+    /// `phantom_token_require`: [`policy::Requirement`]s; null: none.
+    pub(crate) requirements: *mut ngx_array_t,
     pub(crate) max_response: usize,
     /// `phantom_token_cache`: 0 for `off`, 1 for a zone, or [`UNSET`].
     pub(crate) cache: ngx_uint_t,
@@ -199,8 +214,10 @@ pub(crate) struct LocationConf {
     pub(crate) forwards_authorization: bool,
     /// Nothing of what a verdict belongs to varies by request.
     pub(crate) fixed_realm: bool,
-    /// The challenges, by [`challenge_index`].
-    pub(crate) challenges: [ngx_str_t; 3],
+    /// The challenges, see [`LocationConf::challenge`].
+    pub(crate) challenges: [ngx_str_t; 4],
+    /// What of the above a token must meet; null: it need meet nothing.
+    pub(crate) policy: *const policy::Policy,
     /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
     /// `$http_cookie`, those of `header` and `envelope_header`, and that of `token=`.
     pub(crate) variables: [usize; 5],
@@ -214,7 +231,7 @@ pub(crate) struct LocationConf {
     pub(crate) stale_silent_until: Cell<ngx_msec_t>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
-    pub(crate) realm_key: Cell<Option<RealmKey>>,
+    pub(crate) realm_key: OnceCell<RealmKey>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -223,7 +240,7 @@ const DEFAULT_MEMBERS: [&[u8]; 3] = [b"jwt", b"phantom_token", b"token_string"];
 impl LocationConf {
     /// Whether requests are translated here.
     pub(crate) fn is_on(&self) -> bool {
-        self.enable == 1
+        self.enable == 1 && !self.resource.is_open
     }
 
     /// The zone's cache, where one is in use.
@@ -244,7 +261,7 @@ impl LocationConf {
     }
 
     /// Whether a verdict that was applied in `other`, of the same server block, is one that this
-    /// location would apply likewise. What is inherited is the same by its address.
+    /// location would apply likewise, if its policy agrees. What is inherited is the same by its address.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         // SAFETY: the strings are the cycle's.
         let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
@@ -299,16 +316,17 @@ impl LocationConf {
 
     /// The challenge that goes with `reason`.
     pub(crate) fn challenge(&self, reason: Reason) -> ngx_str_t {
-        let [plain, invalid_request, invalid_token] = self.challenges;
+        let [plain, invalid_request, invalid_token, insufficient_scope] = self.challenges;
         match reason.challenge_error() {
             None => plain,
             Some(ChallengeError::InvalidRequest) => invalid_request,
             Some(ChallengeError::InvalidToken) => invalid_token,
+            Some(ChallengeError::InsufficientScope) => insufficient_scope,
         }
     }
 
-    /// Why this location refuses a token that the authorization server calls active; `None`: it does
-    /// not.
+    /// Why this location refuses a token that the authorization server calls active, whatever its policy says;
+    /// `None`: it does not.
     pub(crate) fn objection(&self, record: &Record, now: UnixMillis) -> Option<Reason> {
         if record.is_over(now) {
             // Of a JWT that an exchange has just given, that it is over says nothing of the token.
@@ -350,7 +368,7 @@ pub(crate) unsafe extern "C" fn create_server(cf: *mut ngx_conf_t) -> *mut c_voi
     guard(ptr::null_mut(), || {
         // SAFETY: as of `create_main`.
         let pool = unsafe { Pool::from_ptr((*cf).pool) };
-        place(pool, ServerConf { identity: Cell::new([0; 32]) })
+        place(pool, ServerConf { identity: Cell::new([0; 32]), published: Published::new() })
     })
 }
 
@@ -359,7 +377,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
     guard(ptr::null_mut(), || {
         // SAFETY: as of `create_main`.
         let pool = unsafe { Pool::from_ptr((*cf).pool) };
-        let nowhere = Position { file: ngx_str_t::empty(), line: 0 };
+        let nowhere = Position::NOWHERE;
         place(
             pool,
             LocationConf {
@@ -381,7 +399,11 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 preflight: UNSET,
                 realm: ngx_str_t::empty(),
                 scopes: ngx_str_t::empty(),
+                resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
+                required_scopes: ptr::null_mut(),
+                required_audiences: ptr::null_mut(),
+                requirements: ptr::null_mut(),
                 max_response: usize::MAX,
                 cache: UNSET,
                 cache_zone_name: ngx_str_t::empty(),
@@ -414,13 +436,14 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 envelope_name: headers::Name::fixed(b"", b""),
                 forwards_authorization: true,
                 fixed_realm: false,
-                challenges: [ngx_str_t::empty(); 3],
+                challenges: [ngx_str_t::empty(); 4],
+                policy: ptr::null(),
                 variables: [0; 5],
                 secret: [0; 32],
                 confirms_from: Cell::new(0),
                 serves_stale: Cell::new(false),
                 stale_silent_until: Cell::new(0),
-                realm_key: Cell::new(None),
+                realm_key: OnceCell::new(),
             },
         )
     })
@@ -461,6 +484,24 @@ pub(crate) fn main_conf(cf: &ngx_conf_t) -> &MainConf {
     unsafe {
         let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
         &*(*(*context).main_conf.add(ctx_index())).cast::<MainConf>()
+    }
+}
+
+/// This module's part of the `server` level that is read or merged.
+fn server_conf(cf: &ngx_conf_t) -> &ServerConf {
+    // SAFETY: as of `main_conf`; in http itself the context has a configuration of that level, too.
+    unsafe {
+        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
+        &*(*(*context).srv_conf.add(ctx_index())).cast::<ServerConf>()
+    }
+}
+
+/// The core module's configuration of the level that is read or merged.
+pub(crate) fn core_location(cf: &ngx_conf_t) -> *mut ngx_http_core_loc_conf_t {
+    // SAFETY: as of `main_conf`: while NGINX merges, it is the context of the level that is merged.
+    unsafe {
+        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
+        (*(*context).loc_conf.add(ngx_http_core_module.ctx_index)).cast()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_add,
+    ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_t,
     ngx_str_t, ngx_table_elt_t,
 };
 use phantom_token_core::flights::Ticket;
@@ -70,29 +71,42 @@ impl CacheStatus {
 }
 
 /// What is kept for an active token, in the memory of a request: mostly a JWT, with `Bearer ` before it
-/// and a NUL behind.
+/// and a NUL behind, which is the first byte of the facts where there are any.
 #[derive(Clone, Copy)]
 pub(crate) struct Carried {
     with_scheme: ngx_str_t,
+    facts_len: usize,
 }
 
 impl Carried {
     const SCHEME: &'static [u8] = b"Bearer ";
 
-    /// Room for `len` bytes, and the place to write them to; `None`: no memory.
-    pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [u8])> {
-        let whole = pool.bytes(Self::SCHEME.len() + len + 1)?;
-        let with_scheme = ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr() };
+    /// Room for a document of `len` bytes, and the place that they have to be written to; `None`: no memory.
+    pub(crate) fn room(pool: Pool<'_>, len: usize) -> Option<(Self, &mut [MaybeUninit<u8>])> {
+        let whole = pool.room(Self::SCHEME.len() + len + 1)?;
+        let with_scheme =
+            ngx_str_t { len: Self::SCHEME.len() + len, data: whole.as_mut_ptr().cast() };
         let (scheme, bare) = whole.split_at_mut_checked(Self::SCHEME.len())?;
-        scheme.copy_from_slice(Self::SCHEME);
-        Some((Self { with_scheme }, bare.get_mut(..len)?))
+        write(scheme, Self::SCHEME);
+        let (place, nul) = bare.split_at_mut_checked(len)?;
+        write(nul, b"\0");
+        Some((Self { with_scheme, facts_len: 0 }, place))
     }
 
-    /// A copy of `document`.
-    pub(crate) fn copy(pool: Pool<'_>, document: &[u8]) -> Option<Self> {
-        let (copy, place) = Self::room(pool, document.len())?;
-        place.copy_from_slice(document);
-        Some(copy)
+    /// The same, where the last `len` bytes of the document are the facts in truth.
+    pub(crate) fn with_facts(self, len: usize) -> Self {
+        let ngx_str_t { len: whole, data } = self.with_scheme;
+        let facts_len = len.min(whole - Self::SCHEME.len());
+        Self { with_scheme: ngx_str_t { len: whole - facts_len, data }, facts_len }
+    }
+
+    /// A copy of `document` and `facts`.
+    pub(crate) fn copy(pool: Pool<'_>, document: &[u8], facts: &[u8]) -> Option<Self> {
+        let (copy, place) = Self::room(pool, document.len() + facts.len())?;
+        let (for_document, for_facts) = place.split_at_mut_checked(document.len())?;
+        write(for_document, document);
+        write(for_facts, facts);
+        Some(copy.with_facts(facts.len()))
     }
 
     /// `Bearer <jwt>`
@@ -106,18 +120,21 @@ impl Carried {
         let data = unsafe { self.with_scheme.data.add(Self::SCHEME.len()) };
         ngx_str_t { len: self.with_scheme.len - Self::SCHEME.len(), data }
     }
+
+    /// The facts, as [`phantom_token_core::facts`] has them.
+    pub(crate) fn facts(&self) -> &[u8] {
+        // SAFETY: `room` made the bytes behind the string, in the memory of a request that outlives what it
+        // carries.
+        unsafe {
+            let facts = self.with_scheme.data.add(self.with_scheme.len);
+            core::slice::from_raw_parts(facts, self.facts_len)
+        }
+    }
 }
 
-/// Names of the headers that a location has set upstream; empty: none.
-#[derive(Clone, Copy)]
-pub(crate) struct Forwarded {
-    pub(crate) jwt: ngx_str_t,
-    pub(crate) envelope: ngx_str_t,
-}
-
-impl Forwarded {
-    /// Nothing was set.
-    pub(crate) const NONE: Self = Self { jwt: ngx_str_t::empty(), envelope: ngx_str_t::empty() };
+/// Copies `bytes` to a place of their length.
+fn write(place: &mut [MaybeUninit<u8>], bytes: &[u8]) {
+    place.iter_mut().zip(bytes).for_each(|(to, from)| _ = to.write(*from));
 }
 
 /// What came of the look-up or of the question.
@@ -127,7 +144,7 @@ pub(crate) enum Outcome {
     Active {
         /// What the record's `document` says.
         carried: Carried,
-        /// The facts, for the rules of the location.
+        /// What the rules of the location are about, beside the facts that are carried.
         record: Record,
     },
     /// No request passes.
@@ -165,6 +182,8 @@ pub(crate) struct Context {
     pub(crate) token_source: Cell<*const TokenSource>,
     /// What the token was looked up by.
     pub(crate) key: Cell<Option<TokenKey>>,
+    /// The location that made the key. By its secret the facts of the outcome are made, too. Null: none.
+    pub(crate) keyed_in: Cell<*const LocationConf>,
     outcome: Cell<Option<Outcome>>,
     /// A verdict past its time, to be applied if the question finds no server.
     pub(crate) stale: Cell<Option<Outcome>>,
@@ -172,8 +191,8 @@ pub(crate) struct Context {
     pub(crate) faulty_claims: Cell<u64>,
     /// The claims of the outcome, once somebody has asked for one; null: not read yet.
     pub(crate) claims: Cell<*mut ngx_array_t>,
-    /// What was set upstream by the location that applied the verdict last.
-    pub(crate) forwarded: Cell<Forwarded>,
+    /// The location whose headers were set upstream last; null: none, or taken back since.
+    pub(crate) forwarded_by: Cell<*const LocationConf>,
     /// The challenge of an earlier refusal of this request; null: none.
     pub(crate) challenge: Cell<*mut ngx_table_elt_t>,
     /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
@@ -209,17 +228,23 @@ pub(crate) struct Context {
     pub(crate) waiter: Cell<*mut Waiter>,
 }
 
+/// A context as it lies in the pool, with the cleanup that it is found by.
+struct Kept {
+    cleanup: ngx_pool_cleanup_t,
+    context: Context,
+}
+
 impl Context {
     /// Makes a request known to the module.
     pub(crate) fn create(request: Request<'_>) -> Option<NonNull<Self>> {
-        const { assert!(align_of::<Self>() <= nginx_sys::NGX_ALIGNMENT) };
-        // SAFETY: the pool is live. NGINX gives room of the asked size, aligned to NGX_ALIGNMENT; it
-        // is written before anybody reads it.
-        unsafe {
-            let cleanup = ngx_pool_cleanup_add(request.pool().as_ptr(), size_of::<Self>());
-            let cleanup = NonNull::new(cleanup)?.as_ptr();
-            let context = NonNull::new((*cleanup).data)?.cast::<Self>();
-            context.write(Self {
+        let pool = request.pool();
+        let kept = pool.place(Kept {
+            cleanup: ngx_pool_cleanup_t {
+                handler: Some(marker),
+                data: ptr::null_mut(),
+                next: ptr::null_mut(),
+            },
+            context: Self {
                 stage: Cell::new(Stage::Open),
                 cache_status: Cell::new(CacheStatus::None),
                 reason: Cell::new(None),
@@ -228,11 +253,12 @@ impl Context {
                 location: Cell::new(ptr::null()),
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
+                keyed_in: Cell::new(ptr::null()),
                 outcome: Cell::new(None),
                 stale: Cell::new(None),
                 faulty_claims: Cell::new(0),
                 claims: Cell::new(ptr::null_mut()),
-                forwarded: Cell::new(Forwarded::NONE),
+                forwarded_by: Cell::new(ptr::null()),
                 challenge: Cell::new(ptr::null_mut()),
                 asked_at: Cell::new(0),
                 asked: Cell::new(0),
@@ -249,11 +275,20 @@ impl Context {
                 trouble_logged: Cell::new(false),
                 watched: Cell::new(false),
                 waiter: Cell::new(ptr::null_mut()),
-            });
-            (*cleanup).handler = Some(marker);
-            request.set_slot(context.as_ptr().cast());
-            Some(context)
-        }
+            },
+        })?;
+        // SAFETY: the pool is live, and what was placed there is ours. As ngx_pool_cleanup_add does, which
+        // would allocate a second time.
+        let context = unsafe {
+            let kept = kept.as_ptr();
+            let context = NonNull::from(&mut (*kept).context);
+            (*kept).cleanup.data = context.as_ptr().cast();
+            (*kept).cleanup.next = (*pool.as_ptr()).cleanup;
+            (*pool.as_ptr()).cleanup = &raw mut (*kept).cleanup;
+            context
+        };
+        request.set_slot(context.as_ptr().cast());
+        Some(context)
     }
 
     /// The outcome, once there is one.
@@ -266,6 +301,12 @@ impl Context {
         self.outcome.set(outcome);
         self.claims.set(ptr::null_mut());
         self.faulty_claims.set(0);
+    }
+
+    /// The location whose headers may still be among those for the upstream.
+    pub(crate) fn forwarded_by(&self) -> Option<&LocationConf> {
+        // SAFETY: the location, null or not, is the cycle's.
+        unsafe { self.forwarded_by.get().as_ref() }
     }
 
     /// Whether a verdict that another location has applied is one that this location's times would let be

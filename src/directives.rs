@@ -3,18 +3,20 @@
 mod access;
 mod argument;
 mod cache;
+mod policy;
 mod question;
+mod resource;
 
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, NGX_CONF_TAKE1234,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
-    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_enum_t, ngx_conf_set_enum_slot,
-    ngx_conf_set_msec_slot, ngx_conf_set_size_slot, ngx_conf_set_str_slot, ngx_conf_t,
-    ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
+    NGX_CONF_TAKE1234, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_enum_t,
+    ngx_conf_set_enum_slot, ngx_conf_set_msec_slot, ngx_conf_set_size_slot, ngx_conf_set_str_slot,
+    ngx_conf_t, ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_string;
 
@@ -22,9 +24,11 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use access::{set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
+use policy::{set_required_names, set_requirement};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
+use resource::{set_authorization_servers, set_resource, set_resource_metadata};
 
 /// http, server, location: where nothing else is said.
 const EVERYWHERE: ngx_uint_t =
@@ -85,7 +89,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 29] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 35] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -139,6 +143,35 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 29] = [
     ),
     directive(ngx_string!("phantom_token_scopes"), NGX_CONF_TAKE1, set_scopes, 0),
     directive(ngx_string!("phantom_token_scope"), NGX_CONF_TAKE1, set_scopes, 0),
+    directive(
+        ngx_string!("phantom_token_require_scope"),
+        NGX_CONF_1MORE,
+        set_required_names,
+        offset_of!(LocationConf, required_scopes),
+    ),
+    directive(
+        ngx_string!("phantom_token_require_audience"),
+        NGX_CONF_1MORE,
+        set_required_names,
+        offset_of!(LocationConf, required_audiences),
+    ),
+    directive(ngx_string!("phantom_token_require"), NGX_CONF_1MORE, set_requirement, 0),
+    directive(ngx_string!("phantom_token_resource"), NGX_CONF_TAKE1, set_resource, 0),
+    directive(
+        ngx_string!("phantom_token_authorization_server"),
+        NGX_CONF_1MORE,
+        set_authorization_servers,
+        0,
+    ),
+    ngx_command_t {
+        type_: (NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS) as ngx_uint_t,
+        ..directive(
+            ngx_string!("phantom_token_resource_metadata"),
+            NGX_CONF_NOARGS,
+            set_resource_metadata,
+            0,
+        )
+    },
     choice(
         ngx_string!("phantom_token_binding"),
         offset_of!(LocationConf, binding),

@@ -16,7 +16,7 @@ use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::log;
 use crate::pool::bytes_of;
-use crate::{access, directives, precontent, slot, variables};
+use crate::{access, cache_zone, directives, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -107,16 +107,21 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             unsafe { slot.cast::<ngx_http_handler_pt>().write(handler) };
         }
         // SAFETY: the core module's configuration is complete but for the optimised address tables.
-        unsafe { identify_servers(&*main) };
-        OK
+        let published = unsafe {
+            identify_servers(&*main);
+            publish_metadata(&*cf, &*main)
+        };
+        if published.is_some() { OK } else { ERROR }
     })
 }
 
-/// The configuration is complete: what of it depends on other parts than `http`.
+/// The configuration is complete and accepted: what depends on other parts of it than `http`, and on that.
 unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: NGINX calls with the new cycle; where there is an `http` block it has our configuration.
         let (limit, cycle) = unsafe { (conf::max_introspections(cycle), &*cycle) };
+        // SAFETY: as above; this is the initialisation of modules.
+        unsafe { cache_zone::accepted(cycle) };
         let connections = cycle.connection_n;
         if limit > connections / 4 {
             log!(
@@ -155,4 +160,19 @@ unsafe fn identify_servers(main: &ngx_http_core_main_conf_t) {
             conf::set_identity(&*own, identity);
         }
     }
+}
+
+/// Makes the metadata documents of every server block; `None`: an error, which is logged.
+///
+/// # Safety
+/// As of [`identify_servers`].
+unsafe fn publish_metadata(cf: &ngx_conf_t, main: &ngx_http_core_main_conf_t) -> Option<()> {
+    // SAFETY: the array holds what NGINX's core puts there, and each block has our configuration.
+    unsafe {
+        for &server in main.servers.as_slice::<*mut ngx_http_core_srv_conf_t>() {
+            let own = (*(*(*server).ctx).srv_conf.add(slot::ctx_index())).cast::<ServerConf>();
+            conf::resource::publish(cf, &*own)?;
+        }
+    }
+    Some(())
 }

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -30,12 +31,21 @@ impl<'p> Pool<'p> {
 
     /// `len` bytes, zeroed; `None` where there is no memory.
     pub(crate) fn bytes(self, len: usize) -> Option<&'p mut [u8]> {
-        // SAFETY: the pool is live. The bytes are initialised before a slice is made of them, nobody
-        // else has a pointer to them, and they live as long as the pool.
+        let room = self.room(len)?;
+        // SAFETY: all of the room is initialised before it is taken for bytes.
         unsafe {
-            let data = NonNull::new(ngx_pnalloc(self.as_ptr(), len.max(1)))?.cast::<u8>();
-            ptr::write_bytes(data.as_ptr(), 0, len);
-            Some(slice::from_raw_parts_mut(data.as_ptr(), len))
+            let data = room.as_mut_ptr().cast::<u8>();
+            ptr::write_bytes(data, 0, len);
+            Some(slice::from_raw_parts_mut(data, len))
+        }
+    }
+
+    /// Room for `len` bytes; `None` where there is no memory.
+    pub(crate) fn room(self, len: usize) -> Option<&'p mut [MaybeUninit<u8>]> {
+        // SAFETY: the pool is live. Nobody else has a pointer to the room, and it lives as long as the pool.
+        unsafe {
+            let room = NonNull::new(ngx_pnalloc(self.as_ptr(), len.max(1)))?.cast();
+            Some(slice::from_raw_parts_mut(room.as_ptr(), len))
         }
     }
 

@@ -11,8 +11,10 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
 use crate::code::DECLINED;
-use crate::context::{Context, Forwarded, Stage};
+use crate::conf::LocationConf;
+use crate::context::{Context, Outcome, Stage};
 use crate::guard::guard;
+use crate::policy;
 use crate::question;
 use crate::request::Request;
 use crate::upstream;
@@ -34,23 +36,37 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             return leave(request, known);
         }
         // SAFETY: the context lives in the pool of the main request.
-        if known.is_some_and(|context| unsafe { context.as_ref() }.has_verdict_for(location)) {
+        if known.is_some_and(|context| holds(request, unsafe { context.as_ref() }, location)) {
             return DECLINED;
         }
         if !request.is_main() {
             // SAFETY: as above.
-            let forwarded = known.map(|context| unsafe { context.as_ref() }.forwarded.get());
-            let forwarded = forwarded.unwrap_or(Forwarded::NONE);
-            return verdict(upstream::strip(request, location, forwarded));
+            let known = known.as_ref().map(|context| unsafe { context.as_ref() });
+            let earlier = known.and_then(Context::forwarded_by);
+            return verdict(upstream::strip(request, location, earlier));
         }
         // The context keeps the credentials for a location that a redirect may lead to.
         let Some(context) = known.or_else(|| Context::create(request)) else { return FAULT };
         // SAFETY: as above.
         let context = unsafe { context.as_ref() };
         context.location.set(ptr::null());
-        let forwarded = context.forwarded.replace(Forwarded::NONE);
-        verdict(upstream::strip(request, location, forwarded))
+        let earlier = context.forwarded_by();
+        context.forwarded_by.set(ptr::null());
+        verdict(upstream::strip(request, location, earlier))
     })
+}
+
+/// Whether the verdict of the main request is one for this location: there, what it has been checked by was
+/// this location's policy, and elsewhere it is checked now.
+fn holds(request: Request<'_>, context: &Context, location: &LocationConf) -> bool {
+    context.has_verdict_for(location)
+        && ((request.is_main() && ptr::eq(context.location.get(), location))
+            || match context.outcome() {
+                Some(Outcome::Active { carried, .. }) => {
+                    policy::objection(request, context, location, carried).is_none()
+                }
+                _ => false,
+            })
 }
 
 fn verdict(done: Option<()>) -> ngx_int_t {
@@ -69,7 +85,7 @@ fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
     question::stop_waiting(context);
     // SAFETY: the location where the request waited is the cycle's.
     match unsafe { context.location.get().as_ref() } {
-        Some(location) => verdict(upstream::strip(request, location, Forwarded::NONE)),
+        Some(location) => verdict(upstream::strip(request, location, None)),
         None => DECLINED,
     }
 }

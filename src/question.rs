@@ -145,6 +145,7 @@ fn ask_alone(
     context.background.set(true);
     context.token.set(pool.string(token)?);
     context.key.set(Some(key));
+    context.keyed_in.set(asker.location());
     context.location.set(asker.location());
     context.stage.set(Stage::Waiting);
     context.asked.set(request::now());

@@ -13,19 +13,24 @@ use crate::request::Request;
 /// The key of `token` in the request's location. `None`: a variable could not be evaluated.
 pub(crate) fn token_key(request: Request<'_>, token: &[u8]) -> Option<TokenKey> {
     let location = request.location();
-    let fixed = match location.realm_key.get() {
+    let kept = match location.realm_key.get() {
         Some(key) => key,
-        None => {
-            let mut key = fixed_part(request, location);
-            if location.fixed_realm {
-                key = varying_part(request, location, key)?;
-            }
-            location.realm_key.set(Some(key));
-            key
-        }
+        None => make(request, location)?,
     };
-    let realm = if location.fixed_realm { fixed } else { varying_part(request, location, fixed)? };
-    Some(realm.token(token))
+    if location.fixed_realm {
+        return Some(kept.token(token));
+    }
+    Some(varying_part(request, location, kept)?.token(token))
+}
+
+/// Derives what is the same for all requests of a location, for all that come later.
+#[cold]
+fn make<'l>(request: Request<'_>, location: &'l LocationConf) -> Option<&'l RealmKey> {
+    let mut key = fixed_part(request, location);
+    if location.fixed_realm {
+        key = varying_part(request, location, &key)?;
+    }
+    Some(location.realm_key.get_or_init(|| key))
 }
 
 /// The part that is the same for all requests of a location.
@@ -72,7 +77,7 @@ fn mode(location: &LocationConf) -> &'static [u8] {
 fn varying_part(
     request: Request<'_>,
     location: &LocationConf,
-    fixed: RealmKey,
+    fixed: &RealmKey,
 ) -> Option<RealmKey> {
     let failed = Cell::new(false);
     let evaluate = |value| {

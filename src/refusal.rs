@@ -53,7 +53,7 @@ pub(crate) fn refuse(
         );
     }
 
-    if upstream::strip(request, location, context.forwarded.get()).is_none() {
+    if upstream::strip(request, location, context.forwarded_by()).is_none() {
         return ERROR;
     }
     if reason.is_clients() && challenge(request, context, location.challenge(reason)).is_none() {

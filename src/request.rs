@@ -138,6 +138,18 @@ impl<'r> Request<'r> {
         self.authorization().map_or(&[], |header| unsafe { bytes_of(&(*header.as_ptr()).value) })
     }
 
+    /// The method, as one of `NGX_HTTP_GET` and its like.
+    pub(crate) fn method(self) -> usize {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).method }
+    }
+
+    /// The path as `$uri` has it: decoded and normalised.
+    pub(crate) fn path(self) -> &'r [u8] {
+        // SAFETY: the request is live, and its URI is in its memory.
+        unsafe { bytes_of(&(*self.as_ptr()).uri) }
+    }
+
     /// The raw query string.
     pub(crate) fn args(self) -> &'r [u8] {
         // SAFETY: the request is live, and its arguments are in its memory.

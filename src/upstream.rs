@@ -8,7 +8,7 @@ use phantom_token_core::record::Document;
 
 use crate::conf::choice::forward;
 use crate::conf::{Carrier, LocationConf};
-use crate::context::{Carried, Context, Forwarded};
+use crate::context::{Carried, Context};
 use crate::headers;
 use crate::pool::bytes_of;
 use crate::request::Request;
@@ -22,7 +22,9 @@ pub(crate) fn forward(
     carried: Carried,
     document: Document,
 ) -> Option<()> {
-    take_back(request, context.forwarded.get(), location)?;
+    if let Some(earlier) = context.forwarded_by() {
+        take_back(request, earlier, location)?;
+    }
     remove_carrier(request, location)?;
     if document.is_access_token() && location.forward == forward::JWT {
         put_jwt(request, location, carried)?;
@@ -45,7 +47,7 @@ pub(crate) fn forward(
             }
         }
     }
-    context.forwarded.set(Forwarded { jwt: location.header, envelope: location.envelope_header });
+    context.forwarded_by.set(location);
     forget_variables(request, location);
     Some(())
 }
@@ -79,9 +81,9 @@ fn put_jwt(request: Request<'_>, location: &LocationConf, jwt: Carried) -> Optio
 }
 
 /// Takes out what a location set that an internal redirect came from, where this one uses other headers.
-fn take_back(request: Request<'_>, earlier: Forwarded, location: &LocationConf) -> Option<()> {
+fn take_back(request: Request<'_>, earlier: &LocationConf, location: &LocationConf) -> Option<()> {
     for (earlier, own) in
-        [(earlier.jwt, location.header), (earlier.envelope, location.envelope_header)]
+        [(earlier.header, location.header), (earlier.envelope_header, location.envelope_header)]
     {
         // SAFETY: the names are the cycle's.
         let (earlier, own) = unsafe { (bytes_of(&earlier), bytes_of(&own)) };
@@ -93,22 +95,24 @@ fn take_back(request: Request<'_>, earlier: Forwarded, location: &LocationConf) 
 }
 
 /// Takes away all that carried the token or asserts what only the gateway may: for a request that has no
-/// verdict. Credentials of another scheme stay. `forwarded` is what another location has set. `None`: no
-/// memory, and the request must not go on.
+/// verdict. Credentials of another scheme stay. `earlier` is a location that has set headers of its own.
+/// `None`: no memory, and the request must not go on.
 pub(crate) fn strip(
     request: Request<'_>,
     location: &LocationConf,
-    forwarded: Forwarded,
+    earlier: Option<&LocationConf>,
 ) -> Option<()> {
     let credentials = request.authorization_value();
     let token_in_authorization =
         !matches!(credentials::authorization(credentials), Credentials::None)
             || credentials.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP "));
-    let asserted = [location.header, location.envelope_header, forwarded.jwt, forwarded.envelope]
-        // SAFETY: the names are the cycle's.
-        .map(|name| unsafe { bytes_of(&name) })
-        // Who may be in Authorization is looked at apart.
-        .map(|name| if name.eq_ignore_ascii_case(b"authorization") { b"" } else { name });
+    let earlier = earlier.unwrap_or(location);
+    let asserted =
+        [&location.header, &location.envelope_header, &earlier.header, &earlier.envelope_header]
+            // SAFETY: the names are the cycle's.
+            .map(|name| unsafe { bytes_of(name) })
+            // Who may be in Authorization is looked at apart.
+            .map(|name| if name.eq_ignore_ascii_case(b"authorization") { b"" } else { name });
     let unwanted = |name: &[u8]| {
         (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
             || asserted.iter().any(|asserted| headers::same_name(name, asserted))
@@ -122,10 +126,17 @@ pub(crate) fn strip(
 }
 
 /// Removes the header or cookie that `token=` names.
+#[inline]
 fn remove_carrier(request: Request<'_>, location: &LocationConf) -> Option<()> {
     // SAFETY: the source, null or not, is the cycle's.
-    let Some(source) = (unsafe { location.token_source.as_ref() }) else { return Some(()) };
-    match source.carrier {
+    match unsafe { location.token_source.as_ref() } {
+        Some(source) => remove_from(request, source.carrier),
+        None => Some(()),
+    }
+}
+
+fn remove_from(request: Request<'_>, carrier: Carrier) -> Option<()> {
+    match carrier {
         Carrier::Header(name) => {
             // SAFETY: the name is the cycle's.
             let carrier = unsafe { bytes_of(&name) };

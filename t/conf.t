@@ -110,6 +110,57 @@ my @location = (
     ["$on phantom_token_scopes 'a\"b';", qr/scope/],
     ["$on phantom_token_scope 'a\\\\b';", qr/scope/],
 
+    ['phantom_token_require_scope;', qr/invalid number of arguments/],
+    ['phantom_token_require_scope "";', qr/"phantom_token_require_scope" has an empty argument/],
+    ['phantom_token_require_scope read "";', qr/"phantom_token_require_scope" has an empty argument/],
+    ['phantom_token_require_scope "read write";', qr/"phantom_token_require_scope" has an invalid scope "read write"/],
+    ["phantom_token_require_scope read 'a\"b';", qr/invalid scope "a"b"/],
+    ["phantom_token_require_scope 'a\\\\b';", qr/invalid scope "a\\b"/],
+    ["phantom_token_require_scope \"a\tb\";", qr/invalid scope "a\?b"/],
+    ["phantom_token_require_scope a\x7f;", qr/invalid scope "a\?"/],
+    ["phantom_token_require_scope k\xc3\xa4se;", qr/invalid scope "k\?\?se"/],
+    ['phantom_token_require_scope ' . join(' ', 1 .. 65) . ';', qr/"phantom_token_require_scope" has too many scopes: at most 64/],
+    ['phantom_token_require_audience;', qr/invalid number of arguments/],
+    ['phantom_token_require_audience "";', qr/"phantom_token_require_audience" has an empty argument/],
+    ['phantom_token_require_audience api "";', qr/"phantom_token_require_audience" has an empty argument/],
+    ['phantom_token_require;', qr/invalid number of arguments/],
+    ['phantom_token_require "";', qr/"phantom_token_require" has an empty argument/],
+    ['phantom_token_require $host "";', qr/"phantom_token_require" has an empty argument/],
+    ['phantom_token_require yes;', qr/"phantom_token_require" has a value "yes" without a variable/],
+    ['phantom_token_require $host 1;', qr/"phantom_token_require" has a value "1" without a variable/],
+    ['phantom_token_require error=403;', qr/"phantom_token_require" has no value/],
+    ['phantom_token_require $host error=404;', qr/"phantom_token_require" has an invalid parameter "error=404"/],
+    ['phantom_token_require $host error=;', qr/invalid parameter "error="/],
+    ['phantom_token_require $host error=$status;', qr/invalid parameter "error=\$status"/],
+    ['phantom_token_require error=401 $host;', qr/invalid parameter "error=401"/],
+    ['phantom_token_require $host error=401 error=403;', qr/invalid parameter "error=401"/],
+
+    ['phantom_token_resource;', qr/invalid number of arguments/],
+    ['phantom_token_resource https://a.example https://b.example;', qr/invalid number of arguments/],
+    ['phantom_token_resource "";', qr/"phantom_token_resource" has an invalid URL "": it is no URL/],
+    ['phantom_token_resource api;', qr/"phantom_token_resource" has an invalid URL "api": it is no URL/],
+    ['phantom_token_resource /mcp;', qr{invalid URL "/mcp": it is no URL}],
+    ['phantom_token_resource "https://a.example/a b";', qr{invalid URL "https://a.example/a b": it is no URL}],
+    ["phantom_token_resource 'https://a.example/\"';", qr{it is no URL}],
+    ["phantom_token_resource 'https://a.example/\nX: y';", qr{it is no URL}],
+    ['phantom_token_resource https://$host/mcp;', qr{"https://\$host/mcp".*cannot contain variables}],
+    ['phantom_token_resource http://a.example/mcp;', qr{"http://a.example/mcp".*begins with "https://"}],
+    ['phantom_token_resource https://a.example/mcp#top;', qr{"https://a.example/mcp#top".*fragment}],
+    ['phantom_token_resource https://user:hidden-secret@a.example/;', qr{invalid URL "\.\.\.\@a.example/": a user cannot}],
+    ['phantom_token_resource https://:443/;', qr{"https://:443/".*no host}],
+    ['phantom_token_resource https://a.example/../mcp;', qr{"https://a.example/../mcp".*path}],
+    ['phantom_token_resource https://a.example//mcp;', qr{"https://a.example//mcp".*path}],
+
+    ['phantom_token_authorization_server;', qr/invalid number of arguments/],
+    ['phantom_token_authorization_server as.example;', qr/"phantom_token_authorization_server" has an invalid URL "as.example"/],
+    ['phantom_token_authorization_server https://a.example http://b.example;', qr{"http://b.example".*begins with "https://"}],
+    ['phantom_token_authorization_server https://a.example?b;', qr{"https://a.example\?b".*query}],
+    ['phantom_token_authorization_server https://$host;', qr{"https://\$host".*cannot contain variables}],
+
+    ['phantom_token_resource_metadata on;', qr/invalid number of arguments in "phantom_token_resource_metadata"/],
+    ['if ($host) { phantom_token_resource_metadata; }', qr/"phantom_token_resource_metadata" directive is not allowed here/],
+    ['phantom_token_resource_metadata;', qr/"phantom_token_resource_metadata" cannot be beside another directive/],
+
     ['phantom_token_binding required;', qr/required/],
     ['phantom_token_binding maybe;', qr/maybe/],
     ['phantom_token_max_response much;', qr/phantom_token_max_response/],
@@ -151,7 +202,8 @@ my @duplicates = (
     'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey', 'phantom_token_exchange /a',
     'phantom_token_forward jwt', 'phantom_token_envelope verified', 'phantom_token_envelope_header X-A',
     'phantom_token_preflight pass', 'phantom_token_cache_refresh 1s', 'phantom_token_cache_use_stale off',
-    'phantom_token_max_introspections 8',
+    'phantom_token_max_introspections 8', 'phantom_token_require_scope a', 'phantom_token_require_audience a',
+    'phantom_token_resource https://a.example', 'phantom_token_resource_metadata',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -162,12 +214,14 @@ my @unknown = (
     'phantom_token_cache_key $no_such_variable;',
     'phantom_token_exchange /a$no_such_variable;',
     'phantom_token_exchange /a scope=$no_such_variable;',
+    'phantom_token_require $host $no_such_variable;',
 );
 
 # What stands in http.
 my @http = (
     ['phantom_token_cache_zone;', qr/invalid number of arguments/],
     ['phantom_token_cache_zone name;', qr/phantom_token_cache_zone|zone/],
+    ['phantom_token_resource_metadata;', qr/"phantom_token_resource_metadata" directive is not allowed here/],
     ['phantom_token_cache_zone name:;', qr/zone/],
     ['phantom_token_cache_zone :1m;', qr/zone/],
     ['phantom_token_cache_zone name:much;', qr/zone/],
@@ -207,10 +261,20 @@ my @accepted = (
     "$on phantom_token_cache_refresh off; phantom_token_cache_use_stale off; phantom_token_max_introspections 64;",
     "$on phantom_token_cache_refresh 4m; phantom_token_cache_use_stale 1h; phantom_token_max_introspections 1;",
     "$on phantom_token_cache off; phantom_token_max_introspections 500;",
+    "$on phantom_token_require_scope read write; phantom_token_require_audience api https://api.example/;",
+    "$on phantom_token_require_scope '!#[]~' '\$x'; phantom_token_require_audience 'a b' '\"';",
+    'phantom_token_require_scope ' . join(' ', 1 .. 64) . '; phantom_token_require_audience ' . join(' ', 1 .. 99) . ';',
+    "$on phantom_token_require \$host \$phantom_token_claim_a; phantom_token_require \"\$host\$uri\" error=403;",
+    "$on phantom_token_require \$host error=401; phantom_token_require \$host error=401;",
+    "$on phantom_token_realm ''; phantom_token_scopes a; phantom_token_require_scope b;",
+    "$on phantom_token_resource https://a.example:8443/b?c; phantom_token_authorization_server https://d.example/e/ https://f;",
+    "$on phantom_token_resource http://localhost:8080/mcp; phantom_token_authorization_server http://[::1]:9000;",
+    "$on phantom_token_resource https://a.example; phantom_token_realm '';",
+    'phantom_token_resource https://a.example; phantom_token_authorization_server https://b.example;',
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 21);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 28);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
@@ -334,6 +398,18 @@ C
 
 my $default = conf('', $on) =~ s/^ *phantom_token_cache.*\n//gmr;
 is($t->conf_fails($default), undef, 'no zone is named');
+
+# The smallest zone.
+
+my ($least) = ($t->conf_fails(conf('phantom_token_cache_zone small:1k;', $on)) // '')
+    =~ /^zone "small" is too small: at least (\d+)k are needed in /;
+cmp_ok($least // 0, '>', 0, 'a zone that is too small is told what is needed');
+my $size = ($least // 0) * 1024;
+like($t->conf_fails(conf("phantom_token_cache_zone small:@{[$size - 1]};", $on)) // 'accepted', qr/at least ${least}k/,
+    'one byte less');
+is($t->conf_fails(conf("phantom_token_cache_zone small:$_;", $on)), undef, "$_ bytes are enough")
+    for $size, $size + 1, $size + 4095, $size + 4096;
+is($t->conf_fails(conf("phantom_token_cache_zone small:${least}K;", $on)), undef, 'as it was told');
 
 # A time for refreshing that others have set does not forbid a shorter life; on one level the two contradict.
 

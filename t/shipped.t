@@ -36,6 +36,8 @@ my %place = (
     'errors.conf' => ['', "%%INCLUDE%% $own"],
     'cors-origins.conf' => ['%%INCLUDE%%', "add_header Origin \$cors_origin; $own"],
     'cors.conf' => ['include phantom-token/cors-origins.conf;', "%%INCLUDE%% $own"],
+    'mcp.conf' => ['upstream mcp { server 127.0.0.1:8082; }',
+        "%%INCLUDE%% phantom_token_introspection_endpoint /introspect; $own"],
     'limit-junk.conf' => ['%%INCLUDE%%', $own],
     map { $_ => ['include phantom-token/upstream.conf;', "%%INCLUDE%% location / { $on }"] } @servers,
 );

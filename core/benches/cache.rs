@@ -6,6 +6,7 @@
 //! two runs under `valgrind --tool=callgrind` divided by the difference of TIMES is the instructions of one.
 
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::time::Instant;
 
@@ -90,7 +91,7 @@ fn fill(cache: &Cache, realm: &RealmKey, entries: u32) {
     }
 }
 
-fn hit(cache: &Cache, realm: &RealmKey, number: u32, room: &mut [u8]) {
+fn hit(cache: &Cache, realm: &RealmKey, number: u32, room: &mut [MaybeUninit<u8>]) {
     let key = realm.token(black_box(&token(number)));
     let found = cache.look_up(&key, NOW + 1, &RULES, |len| room.get_mut(..len));
     assert!(matches!(black_box(found), LookUp::Active { .. }), "every look-up is a hit");
@@ -129,7 +130,7 @@ fn hits(entries: u32) -> Vec<u64> {
     let realm = RealmKey::new(&[7; 32], [&b"realm"[..]]);
     let cache = cache(entries);
     fill(&cache, &realm, entries);
-    let mut room = [0; JWT];
+    let mut room = [MaybeUninit::uninit(); JWT];
     single(entries, |number| hit(&cache, &realm, number, &mut room))
 }
 
@@ -183,7 +184,7 @@ fn count(what: &str, times: u32) {
     let keyed = Sha256::new_with_prefix([7; 64]);
     let cache = cache(1000);
     fill(&cache, &realm, 1000);
-    let mut room = [0; JWT];
+    let mut room = [MaybeUninit::uninit(); JWT];
     for n in 0..times {
         match what {
             "none" => _ = black_box(token(n)),

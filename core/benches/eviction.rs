@@ -2,6 +2,7 @@
 //! `cargo bench -p phantom-token-core --bench eviction`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp};
@@ -106,7 +107,7 @@ fn run(name: &str, mut token: impl FnMut(u32) -> u32) {
 
     let mut lru = Lru::default();
     let mut hits = [0_u32; 2];
-    let mut room = [0; 1200];
+    let mut room = [MaybeUninit::uninit(); 1200];
     for at in 0..LOOK_UPS {
         let token = token(at);
         let key = realm.token(&token.to_le_bytes());

@@ -13,7 +13,10 @@ use core::fmt;
 pub use crate::json::JsonError;
 pub use error::{AnswerError, MediaType};
 
+use crate::claims;
+use crate::facts::{self, Collector};
 use crate::jwt::Claims;
+use crate::key::FactsKey;
 use crate::members::Members;
 use crate::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
@@ -116,6 +119,34 @@ pub fn judge<'a>(
         Mode::Jwt | Mode::Claims => asked.introspected(scratch),
         Mode::Exchange => asked.exchanged(scratch),
     }
+}
+
+/// The facts of an active token, for checks on a hit: written to `room`, empty if there are none. `kind` and
+/// `document` are what [`judge`] made of the answer.
+///
+/// They are the document's; of what it does not speak, those of the JSON that the JWT came in. A token
+/// exchange says nothing but the `scope` there (RFC 8693 section 2.2.1).
+///
+/// `scratch` must be as long as `document`.
+pub fn facts<'r>(
+    answer: &Answer<'_>,
+    kind: Document,
+    document: &[u8],
+    key: &FactsKey,
+    scratch: &mut [u8],
+    room: &'r mut [u8; facts::MAX_LEN],
+) -> &'r [u8] {
+    let mut collector = Collector::new(key);
+    if let Ok(object) = claims::object(kind, document, scratch) {
+        collector.claims(object);
+    }
+    let is_json = || media_type(answer.content_type).eq_ignore_ascii_case(b"application/json");
+    match kind {
+        Document::Jwt if is_json() => collector.claims(answer.body),
+        Document::Exchanged => collector.scope_alone(answer.body),
+        _ => {}
+    }
+    collector.write(room)
 }
 
 /// What an answer says of a token beside the JWT in it.

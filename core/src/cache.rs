@@ -5,8 +5,9 @@
 //! each with its own lock, by bits of the key. A process that is killed at whatever instruction costs at
 //! most the entries of the shard that it was in.
 //!
-//! Memory: an entry whose JWT has 1,200 bytes takes 1,408 bytes, index and all that is fixed included at
-//! most 1,450 of a region of 256 KiB or more.
+//! Memory: an entry whose JWT and facts have 1,260 bytes takes 1,408 bytes, index and all that is fixed
+//! included at most 1,450 of a region of 256 KiB or more. The facts of a token with three scopes, an audience,
+//! subject, client and session have 60.
 
 mod body;
 mod check;
@@ -17,7 +18,10 @@ mod region;
 mod shard;
 mod unit;
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+
+pub use body::Body;
 
 use region::Region;
 use shard::Shard;
@@ -41,12 +45,12 @@ pub enum OpenError {
     #[error("the cache zone begins at an address that is not a multiple of 8")]
     Misaligned,
     /// No cache was made here, or not to the end.
-    #[error("the cache zone holds no cache: restart instead of reloading")]
+    #[error("the cache zone holds no cache")]
     NotACache,
     /// Made by a version of this module that lays out the region in another way.
     #[error(
         "the cache zone was laid out by another version of the module (layout {found}, this one \
-         has {expected}): restart instead of reloading"
+         has {expected})"
     )]
     Layout {
         /// Layout version of the region.
@@ -55,10 +59,7 @@ pub enum OpenError {
         expected: u32,
     },
     /// Made with another length.
-    #[error(
-        "the cache zone was made with {found} bytes and has {expected} now: restart instead of \
-         reloading, or give the zone another name"
-    )]
+    #[error("the cache zone was made with {found} bytes and has {expected} now")]
     Length {
         /// Length that the region was made with.
         found: u64,
@@ -83,6 +84,8 @@ pub enum LookUp<'b> {
     Active {
         /// What is kept for it, in the room that the caller gave.
         document: &'b mut [u8],
+        /// The facts, directly behind it.
+        facts: &'b mut [u8],
         /// What else is known.
         record: Record,
         /// What it is good for: anything but [`Age::Over`].
@@ -103,7 +106,7 @@ pub enum Stored {
     Stored,
     /// The answer to a later question is there, and stays.
     Outdated,
-    /// The JWT is larger than what a shard holds: nothing is cached for this key.
+    /// The body is larger than what a shard holds: nothing is cached for this key.
     TooLarge,
     /// The shard cannot be used now (this thread holds its lock, or its content had to be thrown away just
     /// now): nothing was cached.
@@ -182,8 +185,8 @@ impl Cache {
 
     /// Looks a token up, judges what is known by the rules of the asking location, and marks it as used.
     ///
-    /// The JWT is copied into what `room` gives for its length. `room` runs while the shard is locked: it
-    /// must be short, and what it does with this cache is refused.
+    /// The body is copied into what `room` gives for its length, initialised or not. `room` runs while the
+    /// shard is locked: it must be short, and what it does with this cache is refused.
     ///
     /// An active entry whose `exp` has passed is turned into one that only says so; its JWT is overwritten.
     #[inline]
@@ -192,10 +195,10 @@ impl Cache {
         key: &TokenKey,
         now: UnixMillis,
         rules: &Freshness,
-        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+        room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> LookUp<'b> {
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.look_up(key.bytes(), now, rules, room)))
+            .and_then(|shard| shard.run(|shard| shard.look_up(&key.cut(), now, rules, room)))
             .unwrap_or(LookUp::Miss)
     }
 
@@ -203,22 +206,28 @@ impl Cache {
     /// of the same kind that nobody asked for lately go where there is no room. An answer to an earlier question
     /// than the one that is known by now is not stored: the server may have revoked the token in between.
     ///
-    /// The JWT counts for active records alone. One whose `exp` has passed is stored as expired.
-    pub fn store(&self, key: &TokenKey, record: &Record, jwt: &[u8], now: UnixMillis) -> Stored {
+    /// The body counts for active records alone. One whose `exp` has passed is stored as expired.
+    pub fn store<'a>(
+        &self,
+        key: &TokenKey,
+        record: &Record,
+        body: impl Into<Body<'a>>,
+        now: UnixMillis,
+    ) -> Stored {
         let mut record = *record;
         if record.state == State::Active && record.is_expired(now) {
             record.state = State::Expired;
         }
-        let jwt = if record.state == State::Active { jwt } else { &[] };
+        let body = if record.state == State::Active { body.into() } else { Body::default() };
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.store(key.bytes(), &record, jwt, now)))
+            .and_then(|shard| shard.run(|shard| shard.store(&key.cut(), &record, body, now)))
             .unwrap_or(Stored::Unavailable)
     }
 
     /// Forgets a token. Says whether anything was known of it.
     pub fn remove(&self, key: &TokenKey) -> bool {
         self.shard(key)
-            .and_then(|shard| shard.run(|shard| shard.remove(key.bytes())))
+            .and_then(|shard| shard.run(|shard| shard.remove(&key.cut())))
             .unwrap_or(false)
     }
 
@@ -273,11 +282,11 @@ impl Cache {
 
     #[inline]
     fn shard(&self, key: &TokenKey) -> Option<Shard<'_>> {
-        self.shard_of(key.bytes())
+        self.shard_of(&key.cut())
     }
 
     #[inline]
-    fn shard_of(&self, key: &[u8; 32]) -> Option<Shard<'_>> {
+    fn shard_of(&self, key: &unit::Key) -> Option<Shard<'_>> {
         let [a, b, c, d, ..] = *key;
         let number = u32::from_le_bytes([a, b, c, d]) as usize;
         self.region.expect_bucket(number, key);

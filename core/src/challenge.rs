@@ -1,5 +1,6 @@
 //! The `WWW-Authenticate` value (RFC 6750 section 3), made at the time of configuration.
 
+use crate::metadata::Resource;
 use crate::reason::ChallengeError;
 
 /// Why no challenge can be made of what is configured.
@@ -19,17 +20,19 @@ pub enum ChallengeFault {
     Scope(u8),
 }
 
-/// Makes `Bearer realm="…", scope="…", error="…"`; what is empty is left out.
+/// Makes `Bearer realm="…", scope="…", error="…", resource_metadata="…"`; what is empty is left out.
 ///
-/// `scope` is a list that spaces separate; superfluous spaces are dropped.
+/// `scope` is a list that spaces separate; superfluous spaces are dropped. `resource` is what a client
+/// finds the authorization server by (RFC 9728 section 5.1).
 ///
 /// # Errors
-/// Bytes that a parameter cannot carry, or neither realm nor scope: then the challenge that has no
-/// `error` would have no parameter at all.
+/// Bytes that a parameter cannot carry, or neither realm nor scope nor resource: then the challenge that
+/// has no `error` would have no parameter at all.
 pub fn render(
     realm: &[u8],
     scope: &[u8],
     error: Option<ChallengeError>,
+    resource: Option<Resource<'_>>,
 ) -> Result<Vec<u8>, ChallengeFault> {
     if let Some(&byte) = realm.iter().find(|&&byte| byte.is_ascii_control() && byte != b'\t') {
         return Err(ChallengeFault::Realm(byte));
@@ -40,13 +43,18 @@ pub fn render(
     }
     let tokens = scope.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
     let scope = tokens.collect::<Vec<_>>().join(&b' ');
-    if realm.is_empty() && scope.is_empty() {
+    if realm.is_empty() && scope.is_empty() && resource.is_none() {
         return Err(ChallengeFault::Empty);
     }
     let error = error.map_or("", ChallengeError::as_str);
+    let metadata = resource.map_or_else(String::new, Resource::metadata_url);
     let mut value = b"Bearer".to_vec();
-    let parameters: [(&str, &[u8]); 3] =
-        [("realm", realm), ("scope", &scope), ("error", error.as_bytes())];
+    let parameters: [(&str, &[u8]); 4] = [
+        ("realm", realm),
+        ("scope", &scope),
+        ("error", error.as_bytes()),
+        ("resource_metadata", metadata.as_bytes()),
+    ];
     let mut separator = " ";
     for (name, text) in parameters.iter().filter(|(_, text)| !text.is_empty()) {
         value.extend_from_slice(separator.as_bytes());
@@ -70,7 +78,7 @@ mod tests {
 
     #[test]
     fn challenges() {
-        use ChallengeError::{InvalidRequest, InvalidToken};
+        use ChallengeError::{InsufficientScope, InvalidRequest, InvalidToken};
         let cases: &[(&str, &str, Option<ChallengeError>, &str)] = &[
             ("api", "", None, r#"Bearer realm="api""#),
             ("api", "a b", None, r#"Bearer realm="api", scope="a b""#),
@@ -80,6 +88,12 @@ mod tests {
                 "  a   b ",
                 Some(InvalidRequest),
                 r#"Bearer realm="api", scope="a b", error="invalid_request""#,
+            ),
+            (
+                "api",
+                "a b",
+                Some(InsufficientScope),
+                r#"Bearer realm="api", scope="a b", error="insufficient_scope""#,
             ),
             ("", "a", None, r#"Bearer scope="a""#),
             ("", "a", Some(InvalidToken), r#"Bearer scope="a", error="invalid_token""#),
@@ -93,8 +107,23 @@ mod tests {
             ),
         ];
         for (realm, scope, error, expected) in cases {
-            let value = render(realm.as_bytes(), scope.as_bytes(), *error).unwrap();
+            let value = render(realm.as_bytes(), scope.as_bytes(), *error, None).unwrap();
             assert_eq!(String::from_utf8(value).unwrap(), *expected);
+        }
+    }
+
+    #[test]
+    fn challenges_that_lead_to_metadata() {
+        let resource = Some(Resource::parse(b"https://resource.example.com/a").unwrap());
+        let url = "https://resource.example.com/.well-known/oauth-protected-resource/a";
+        let invalid = Some(ChallengeError::InvalidToken);
+        for (realm, error, expected) in [
+            ("api", None, format!(r#"Bearer realm="api", resource_metadata="{url}""#)),
+            ("", None, format!(r#"Bearer resource_metadata="{url}""#)),
+            ("", invalid, format!(r#"Bearer error="invalid_token", resource_metadata="{url}""#)),
+        ] {
+            let value = render(realm.as_bytes(), b"", error, resource).unwrap();
+            assert_eq!(String::from_utf8(value).unwrap(), expected);
         }
     }
 
@@ -115,7 +144,7 @@ mod tests {
         ];
         for (realm, scope, fault) in cases {
             for error in [None, Some(ChallengeError::InvalidToken)] {
-                assert_eq!(render(realm, scope, error), Err(*fault));
+                assert_eq!(render(realm, scope, error, None), Err(*fault));
             }
         }
         assert_eq!(

@@ -34,7 +34,7 @@ pub enum FlightsError {
     #[error("the zone has no room for questions in flight: make the zone larger")]
     Region,
     /// No table was made here.
-    #[error("the zone holds no table of questions in flight: restart instead of reloading")]
+    #[error("the zone holds no table of questions in flight")]
     NotATable,
     /// The system makes no process-shared robust mutex.
     #[error("cannot make a lock between processes in the zone (system error {0})")]

@@ -56,6 +56,7 @@ impl Freshness {
     ///
     /// [`State::Expired`] is not judged by these rules, since time does not run back: [`i64::MAX`].
     #[must_use]
+    #[inline]
     pub fn fresh_until(&self, record: &Record) -> Option<UnixMillis> {
         let after = |ttl: i64| record.confirmed.saturating_add(ttl.max(0));
         let until = match record.state {
@@ -95,12 +96,10 @@ impl Freshness {
         let Some(until) = self.fresh_until(record) else { return Age::Over };
         let is_active = record.state == State::Active;
         if now < until {
-            let due = record.confirmed.saturating_add(self.refresh);
-            return if is_active && self.refresh > 0 && now >= due {
-                Age::Aging
-            } else {
-                Age::Fresh
-            };
+            let is_due = is_active
+                && self.refresh > 0
+                && now >= record.confirmed.saturating_add(self.refresh);
+            return if is_due { Age::Aging } else { Age::Fresh };
         }
         let usable = until.saturating_add(self.use_stale.max(0));
         match record.expires {

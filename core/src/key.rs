@@ -1,6 +1,6 @@
 //! Keys of the cache: from whom a verdict is and for which token, without the token.
 //!
-//! A token is never kept. What the cache holds is a keyed 256-bit hash of it: nobody who reads the
+//! A token is never kept. What the cache holds are 160 bits of a keyed hash of it: nobody who reads the
 //! memory can try tokens without the zone's secret, and nobody who chooses tokens can choose where in
 //! the cache they land.
 
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 /// modes being apart by construction, from token keys.
 const REALM_CONTEXT: &str = "ngx-http-phantom-token realm key v1";
 const REQUEST_CONTEXT: &str = "ngx-http-phantom-token request realm key v1";
+const FACTS_CONTEXT: &str = "ngx-http-phantom-token facts key v1";
 const IDENTITY_CONTEXT: &str = "ngx-http-phantom-token identity v1";
 
 /// What a verdict belongs to, as a key: everything that shapes the authorization server's answer.
@@ -65,11 +66,41 @@ impl TokenKey {
         &self.0
     }
 
+    /// The first 160 bits of it, for the cache.
+    #[inline]
+    pub(crate) fn cut(&self) -> [u8; 20] {
+        let mut cut = [0; 20];
+        cut.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        cut
+    }
+
     /// One of 256 buckets for tables of the caller's own; who chooses tokens cannot choose it.
     #[must_use]
     pub fn bucket(&self) -> u8 {
         let [first, ..] = self.0;
         first
+    }
+}
+
+/// What names of scopes, audiences, subjects and the like are digested under, the same in all realms of a
+/// zone. Has no `Debug`: whoever knows it can make names with a given digest.
+#[derive(Clone, Copy)]
+pub struct FactsKey([u8; 32]);
+
+impl FactsKey {
+    /// Derives the key from the zone's secret.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self(RealmKey::derive(FACTS_CONTEXT, secret, []).0)
+    }
+
+    /// 64 bits for a name of that kind.
+    pub(crate) fn digest(&self, kind: u8, name: &[u8]) -> [u8; 8] {
+        let mut hasher = Hasher::new_keyed(&self.0);
+        hasher.update(&[kind]);
+        hasher.update(name);
+        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+        [a, b, c, d, e, f, g, h]
     }
 }
 

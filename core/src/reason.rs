@@ -29,6 +29,14 @@ pub enum Reason {
     Overload,
     /// A fault of this module or of its configuration.
     Internal,
+    /// The token lacks a scope that the location requires.
+    InsufficientScope,
+    /// The token is for none of the audiences that the location requires.
+    Audience,
+    /// A value that the location requires is empty or "0".
+    Requirement,
+    /// The same, where another token of the same client would not help (`error=403`).
+    RequirementForbids,
 }
 
 /// The `error` parameter of the challenge (RFC 6750 section 3.1).
@@ -38,6 +46,8 @@ pub enum ChallengeError {
     InvalidRequest,
     /// `invalid_token`
     InvalidToken,
+    /// `insufficient_scope`
+    InsufficientScope,
 }
 
 impl ChallengeError {
@@ -47,13 +57,14 @@ impl ChallengeError {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
         }
     }
 }
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::NoCredentials,
         Self::Malformed,
         Self::SeveralTokens,
@@ -67,6 +78,10 @@ impl Reason {
         Self::ServerBusy,
         Self::Overload,
         Self::Internal,
+        Self::InsufficientScope,
+        Self::Audience,
+        Self::Requirement,
+        Self::RequirementForbids,
     ];
 
     /// A number for memory that processes share: its place in [`Reason::ALL`].
@@ -98,6 +113,9 @@ impl Reason {
             Self::ServerBusy => "server_busy",
             Self::Overload => "overload",
             Self::Internal => "internal",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::Audience => "audience",
+            Self::Requirement | Self::RequirementForbids => "requirement",
         }
     }
 
@@ -110,7 +128,10 @@ impl Reason {
             | Self::Malformed
             | Self::Inactive
             | Self::Expired
-            | Self::Binding => 401,
+            | Self::Binding
+            | Self::Audience
+            | Self::Requirement => 401,
+            Self::InsufficientScope | Self::RequirementForbids => 403,
             Self::Internal => 500,
             Self::ServerUnreachable | Self::ServerRefusedUs | Self::ServerBadAnswer => 502,
             Self::ServerBusy | Self::Overload => 503,
@@ -118,15 +139,19 @@ impl Reason {
         }
     }
 
-    /// What the challenge says of the token; `None` where no token was presented, and where the
-    /// response carries no challenge at all.
+    /// What the challenge says of the token; `None` where no token was presented, where none of RFC 6750's
+    /// errors fits (a 403 that is not about scopes), and where the response carries no challenge at all.
     #[must_use]
     pub fn challenge_error(self) -> Option<ChallengeError> {
         match self {
             Self::SeveralTokens => Some(ChallengeError::InvalidRequest),
-            Self::Malformed | Self::Inactive | Self::Expired | Self::Binding => {
-                Some(ChallengeError::InvalidToken)
-            }
+            Self::Malformed
+            | Self::Inactive
+            | Self::Expired
+            | Self::Binding
+            | Self::Audience
+            | Self::Requirement => Some(ChallengeError::InvalidToken),
+            Self::InsufficientScope => Some(ChallengeError::InsufficientScope),
             _ => None,
         }
     }
@@ -143,7 +168,7 @@ impl Reason {
     /// Whether the response carries `WWW-Authenticate`: an outage is not a challenge.
     #[must_use]
     pub fn is_clients(self) -> bool {
-        matches!(self.status(), 400 | 401)
+        matches!(self.status(), 400 | 401 | 403)
     }
 }
 
@@ -174,7 +199,9 @@ mod tests {
     fn slugs_differ() {
         for (i, a) in Reason::ALL.iter().enumerate() {
             for b in Reason::ALL.iter().skip(i + 1) {
-                assert_ne!(a.slug(), b.slug());
+                // One rule, whose status the operator chooses.
+                let same = (*a, *b) == (Reason::Requirement, Reason::RequirementForbids);
+                assert_eq!(a.slug() == b.slug(), same, "{}", a.slug());
             }
         }
     }

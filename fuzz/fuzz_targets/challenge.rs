@@ -34,7 +34,7 @@ fuzz_target!(|input: (&[u8], &[u8], u8)| {
         && scopes.iter().all(|scope| scope.iter().all(is_scope))
         && !(realm.is_empty() && scopes.is_empty());
 
-    match render(realm, scope, error) {
+    match render(realm, scope, error, None) {
         Ok(value) => {
             assert!(possible);
             assert_eq!(reference::parse(&value), Some((b"Bearer".to_vec(), expected)));

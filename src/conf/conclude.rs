@@ -2,25 +2,33 @@
 
 use core::ptr;
 
-use nginx_sys::{
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_msec_t,
-};
+use nginx_sys::{ngx_conf_t, ngx_msec_t};
 use phantom_token_core::answer::Mode;
 use phantom_token_core::challenge::{self, ChallengeFault};
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::reason::ChallengeError;
 
 use super::choice::{control, forward};
-use super::{LocationConf, Position, main_conf};
+use super::{LocationConf, Position, core_location, main_conf, policy};
 use crate::cache_zone::Zone;
 use crate::headers;
-use crate::log::Shown;
+use crate::log::{Shown, log};
 use crate::pool::{Pool, bytes_of, string_over};
 
 /// What shows only when all levels are read.
 pub(super) struct Fault {
     pub(super) text: String,
     pub(super) at: Position,
+}
+
+impl Fault {
+    /// Says it as NGINX does of a directive that it is reading.
+    pub(super) fn log(&self, cf: &ngx_conf_t) {
+        let Self { text, at } = self;
+        // SAFETY: the name of a configuration file lives in the cycle's pool.
+        let file = Shown(unsafe { bytes_of(&at.file) });
+        log!(NGX_LOG_EMERG, cf.log, "{text} in {file}:{}", at.line);
+    }
 }
 
 impl LocationConf {
@@ -64,7 +72,9 @@ impl LocationConf {
         // SAFETY: the configuration's pool is the cycle's.
         let pool = unsafe { Pool::from_ptr(cf.pool) };
         self.name_headers(pool)?;
+        self.policy = self.make_policy(pool).ok_or_else(|| no_memory(at))?;
         self.render_challenges(pool)?;
+        self.describe_resource(cf, pool)?;
         self.find_variables(cf, pool).ok_or_else(|| no_memory(at))?;
         self.secret = main_conf(cf).secret;
         Ok(())
@@ -157,12 +167,19 @@ impl LocationConf {
         let at = self.enabled_at;
         // SAFETY: the strings are the cycle's.
         let (realm, scopes) = unsafe { (bytes_of(&self.realm), bytes_of(&self.scopes)) };
+        let required = policy::texts(self.required_scopes).collect::<Vec<_>>().join(&b' ');
         for (place, error) in self.challenges.iter_mut().zip([
             None,
             Some(ChallengeError::InvalidRequest),
             Some(ChallengeError::InvalidToken),
+            Some(ChallengeError::InsufficientScope),
         ]) {
-            let text = challenge::render(realm, scopes, error)
+            let scopes = match error {
+                Some(ChallengeError::InsufficientScope) if required.is_empty() => continue,
+                Some(ChallengeError::InsufficientScope) => &required,
+                _ => scopes,
+            };
+            let text = challenge::render(realm, scopes, error, self.resource.resource())
                 .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
             *place = pool.string(&text).ok_or_else(|| no_memory(at))?;
         }
@@ -221,7 +238,7 @@ impl LocationConf {
     }
 }
 
-fn no_memory(at: Position) -> Fault {
+pub(super) fn no_memory(at: Position) -> Fault {
     Fault { text: "no memory for the configuration of \"phantom_token\"".into(), at }
 }
 
@@ -241,13 +258,8 @@ fn variable_index(cf: &mut ngx_conf_t, pool: Pool<'_>, header: &[u8]) -> Option<
 /// `on`, and a server block whose locations serve all may leave the endpoint to them. A request that
 /// gets through to such a level all the same is refused.
 fn must_have_endpoint(cf: &ngx_conf_t) -> bool {
-    // SAFETY: while NGINX merges, `ctx` is the context of the level that is merged, with the core
-    // module's configuration of it.
-    let core = unsafe {
-        let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
-        let index = ngx_http_core_module.ctx_index;
-        &*(*(*context).loc_conf.add(index)).cast::<ngx_http_core_loc_conf_t>()
-    };
+    // SAFETY: NGINX changes nothing of it meanwhile.
+    let core = unsafe { &*core_location(cf) };
     let is_server = core.name.len == 0 && core.noname() == 0;
     if is_server {
         return core.locations.is_null();

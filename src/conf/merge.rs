@@ -5,13 +5,12 @@ use core::ffi::{c_char, c_void};
 use nginx_sys::{ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use super::choice::{binding, control, envelope, forward, preflight};
-use super::conclude::Fault;
 use super::{LocationConf, MainConf, UNSET, UNSET_NUMBER};
 use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
 use crate::guard::guard;
-use crate::log::{Shown, log};
-use crate::pool::{bytes_of, string_over};
+use crate::log::log;
+use crate::pool::string_over;
 
 /// `init_main_conf`: the default zone, where one is needed and none was declared.
 pub(crate) unsafe extern "C" fn init_main(cf: *mut ngx_conf_t, conf: *mut c_void) -> *mut c_char {
@@ -41,18 +40,13 @@ pub(crate) unsafe extern "C" fn merge_location(
         let (cf, parent, child) = unsafe {
             (&mut *cf, &*parent.cast::<LocationConf>(), &mut *child.cast::<LocationConf>())
         };
+        let says_switch = child.enable != UNSET;
         child.inherit(parent);
-        match child.conclude(cf) {
+        let resource = child.resource.inherit(cf, &parent.resource, says_switch);
+        match resource.and_then(|()| child.conclude(cf)) {
             Ok(()) => conf_ok(),
-            Err(Fault { text, at }) => {
-                log!(
-                    NGX_LOG_EMERG,
-                    cf.log,
-                    "{text} in {}:{}",
-                    // SAFETY: the name of a configuration file lives in the cycle's pool.
-                    Shown(unsafe { bytes_of(&at.file) }),
-                    at.line
-                );
+            Err(fault) => {
+                fault.log(cf);
                 conf_error()
             }
         }
@@ -112,6 +106,9 @@ impl LocationConf {
         string(&mut self.realm, outer.realm, b"api");
         string(&mut self.scopes, outer.scopes, b"");
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
+        pointer(&mut self.required_scopes, outer.required_scopes);
+        pointer(&mut self.required_audiences, outer.required_audiences);
+        pointer(&mut self.requirements, outer.requirements);
         number(&mut self.max_response, outer.max_response, usize::MAX, 64 * 1024);
         if self.cache == UNSET {
             self.cache_zone_name = outer.cache_zone_name;

@@ -6,7 +6,8 @@ use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_str_t,
 };
-use phantom_token_core::answer;
+use phantom_token_core::metadata::UrlFault;
+use phantom_token_core::{answer, facts};
 use thiserror::Error;
 
 use crate::code::{OK, conf_error, conf_ok};
@@ -32,6 +33,21 @@ pub(super) enum Fault {
     TooManyMembers,
     #[error("has an empty argument")]
     Empty,
+    #[error(
+        "has an invalid scope \"{0}\": a scope consists of printable ASCII characters without space, '\"' and \
+         '\\'; several are several arguments"
+    )]
+    Scope(String),
+    #[error("has too many scopes: at most {max} of a token are kept", max = facts::MAX_NAMES)]
+    TooManyScopes,
+    #[error("has a value \"{0}\" without a variable, which never changes")]
+    NoVariable(String),
+    #[error(
+        "has an invalid parameter \"{0}\": behind the values it is \"error=401\" or \"error=403\", once"
+    )]
+    RequirementError(String),
+    #[error("has no value: name at least one variable")]
+    NoRequirement,
     #[error(
         "has an invalid value \"{0}\": a header value consists of printable characters and spaces"
     )]
@@ -65,6 +81,10 @@ pub(super) enum Fault {
     SecretFile(String, std::io::Error),
     #[error("found no secret in \"{0}\": the file is empty")]
     EmptySecretFile(String),
+    #[error("has an invalid URL \"{0}\": {1}")]
+    Url(String, UrlFault),
+    #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
+    OtherHandler,
     #[error("found no memory")]
     NoMemory,
     /// NGINX has logged what is wrong.

@@ -1,42 +1,119 @@
-//! What an entry is made of: units from the pool, the JWT in them, and back.
+//! What an entry is made of: units from the pool, the body in them, and back.
+
+use std::mem::MaybeUninit;
+
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::shard::{Fault, Shard};
-use super::unit::{DATA, FAR, Head, Index, NEAR, NONE, units_for};
+use super::unit::{DATA, FAR, FIRST, Head, Index, Key, NEAR, NONE, data_units, units_for};
 use crate::record::Record;
 
-impl Shard<'_> {
-    /// Copies the JWT of an entry to `out`, which has its length.
-    #[inline]
-    pub(super) fn copy_jwt(&self, id: u32, out: &mut [u8]) -> Result<(), Fault> {
-        let head = self.head(id)?;
-        let (whole, rest) = out.as_chunks_mut::<DATA>();
-        for (&unit, piece) in head.near.iter().zip(whole.iter_mut()) {
-            *piece = self.owned(id, unit)?.data().bytes;
-        }
-        if let Some(&unit) = head.near.get(whole.len()) {
-            return self.copy_rest(id, unit, rest);
-        }
-        self.copy_far(id, head.index, whole, rest)
+/// What is kept for an active token beside its record.
+#[derive(Clone, Copy, Default)]
+pub struct Body<'a> {
+    /// What [`Record::document`] says.
+    pub document: &'a [u8],
+    /// Facts of [`crate::facts`], which the cache does not look into; empty: none.
+    pub facts: &'a [u8],
+}
+
+/// A document without facts.
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Body<'a> {
+    fn from(document: &'a T) -> Self {
+        Self { document: document.as_ref(), facts: &[] }
+    }
+}
+
+impl Body<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.document.len().saturating_add(self.facts.len())
     }
 
-    /// Copies the last piece of a JWT, which may be empty.
-    fn copy_rest(&self, id: u32, unit: u32, rest: &mut [u8]) -> Result<(), Fault> {
+    /// Moves as many bytes as there are, from the beginning, to `place`; says how many.
+    fn take(&mut self, place: &mut [u8]) -> usize {
+        let mut taken = 0;
+        for from in [&mut self.document, &mut self.facts] {
+            let place = place.get_mut(taken..).unwrap_or_default();
+            let (piece, rest) = from.split_at(from.len().min(place.len()));
+            place.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+            taken += piece.len();
+            *from = rest;
+        }
+        taken
+    }
+}
+
+/// A byte of memory that is initialised, or that need not be.
+pub(super) trait Byte {
+    fn of(byte: u8) -> Self;
+}
+
+impl Byte for u8 {
+    #[inline]
+    fn of(byte: u8) -> Self {
+        byte
+    }
+}
+
+impl Byte for MaybeUninit<u8> {
+    #[inline]
+    fn of(byte: u8) -> Self {
+        Self::new(byte)
+    }
+}
+
+/// Writes to a place as many bytes as it has.
+#[inline]
+fn put<B: Byte>(place: &mut [B], bytes: &[u8]) {
+    place.iter_mut().zip(bytes).for_each(|(to, from)| *to = B::of(*from));
+}
+
+impl Shard<'_> {
+    /// Copies the body of an entry to `out`, which has its length. On `Ok` every byte of it was written.
+    #[inline]
+    pub(super) fn copy_body<B: Byte>(&self, id: u32, out: &mut [B]) -> Result<(), Fault> {
+        let head = self.head(id)?;
+        let Some((first, out)) = out.split_first_chunk_mut::<FIRST>() else {
+            put(out, head.first.get(..out.len()).ok_or(Fault)?);
+            return Ok(());
+        };
+        put(first, &head.first);
+        let (whole, rest) = out.as_chunks_mut::<DATA>();
+        if whole.len() + usize::from(!rest.is_empty()) > NEAR {
+            return self.copy_far(id, &head.near, whole, rest);
+        }
+        for (&unit, piece) in head.near.iter().zip(whole.iter_mut()) {
+            put(piece, &self.owned(id, unit)?.data().bytes);
+        }
+        match head.near.get(whole.len()) {
+            Some(&unit) => self.copy_rest(id, unit, rest),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies the last piece of a body, which may be empty.
+    fn copy_rest<B: Byte>(&self, id: u32, unit: u32, rest: &mut [B]) -> Result<(), Fault> {
         if !rest.is_empty() {
             let bytes = &self.owned(id, unit)?.data().bytes;
-            rest.copy_from_slice(bytes.get(..rest.len()).ok_or(Fault)?);
+            put(rest, bytes.get(..rest.len()).ok_or(Fault)?);
         }
         Ok(())
     }
 
-    /// Copies what the index units name.
-    fn copy_far(
+    /// Copies what the head and the index units name.
+    fn copy_far<B: Byte>(
         &self,
         id: u32,
-        mut page: u32,
-        whole: &mut [[u8; DATA]],
-        rest: &mut [u8],
+        near: &[u32; NEAR],
+        whole: &mut [[B; DATA]],
+        rest: &mut [B],
     ) -> Result<(), Fault> {
-        let mut pieces = whole.iter_mut().skip(NEAR);
+        let [near @ .., page] = near;
+        let mut page = *page;
+        let mut pieces = whole.iter_mut();
+        for (&unit, piece) in near.iter().zip(pieces.by_ref()) {
+            put(piece, &self.owned(id, unit)?.data().bytes);
+        }
         loop {
             if pieces.len() == 0 && rest.is_empty() {
                 return Ok(());
@@ -44,7 +121,7 @@ impl Shard<'_> {
             let index = self.owned(id, page)?.index();
             let copied = pieces.len();
             for (&unit, piece) in index.units.iter().zip(pieces.by_ref()) {
-                *piece = self.owned(id, unit)?.data().bytes;
+                put(piece, &self.owned(id, unit)?.data().bytes);
             }
             if let Some(&unit) = index.units.get(copied) {
                 return self.copy_rest(id, unit, rest);
@@ -56,27 +133,31 @@ impl Shard<'_> {
     /// Writes an entry that is in no list and no chain yet.
     pub(super) fn insert(
         &mut self,
-        key: &[u8; 32],
+        key: &Key,
         record: &Record,
-        jwt: &[u8],
+        mut body: Body<'_>,
     ) -> Result<u32, Fault> {
         let id = self.allocate()?;
         let mut head = Head::new(id, *key, record);
-        head.jwt_len = jwt.len() as u32;
-        let mut pieces = jwt.chunks(DATA);
-        for (unit, piece) in head.near.iter_mut().zip(pieces.by_ref()) {
-            *unit = self.insert_piece(id, piece)?;
+        (head.jwt_len, head.facts_len) = (body.document.len() as u32, body.facts.len() as u16);
+        let (mut left, near) = data_units(body.len());
+        body.take(&mut head.first);
+        for unit in head.near.iter_mut().take(near) {
+            *unit = self.insert_piece(id, &mut body)?;
         }
+        left -= near;
+        let [.., first_page] = &mut head.near;
         let mut last = NONE;
-        while pieces.len() > 0 {
+        while left > 0 {
             let page = self.allocate()?;
             let mut index = Index { owner: id, next: NONE, units: [NONE; FAR] };
-            for (unit, piece) in index.units.iter_mut().zip(pieces.by_ref()) {
-                *unit = self.insert_piece(id, piece)?;
+            for unit in index.units.iter_mut().take(left) {
+                *unit = self.insert_piece(id, &mut body)?;
             }
+            left = left.saturating_sub(FAR);
             *self.owned_mut(NONE, page)?.index_mut() = index;
             if last == NONE {
-                head.index = page;
+                *first_page = page;
             } else {
                 self.owned_mut(id, last)?.index_mut().next = page;
             }
@@ -86,9 +167,11 @@ impl Shard<'_> {
         Ok(id)
     }
 
-    fn insert_piece(&mut self, id: u32, piece: &[u8]) -> Result<u32, Fault> {
+    fn insert_piece(&mut self, id: u32, body: &mut Body<'_>) -> Result<u32, Fault> {
         let unit = self.allocate()?;
-        self.owned_mut(NONE, unit)?.fill(id, piece);
+        let mut bytes = [0; DATA];
+        body.take(&mut bytes);
+        self.owned_mut(NONE, unit)?.fill(id, bytes);
         Ok(unit)
     }
 
@@ -105,6 +188,8 @@ impl Shard<'_> {
         }
         let unit = touched + 1;
         self.locked.state.touched = unit;
+        // Before the unit is written: after a kill the shard is emptied no further than this.
+        compiler_fence(Ordering::Release);
         Ok(unit)
     }
 
@@ -116,16 +201,15 @@ impl Shard<'_> {
         Ok(())
     }
 
-    /// Frees the units of an entry's JWT; says how many.
+    /// Overwrites an entry's body and frees its units; says how many.
     ///
     /// Backwards as far as that goes: the pool is a stack, and the next entry of the same size then finds
     /// its units in the order of their addresses, as this one did.
-    pub(super) fn free_jwt(&mut self, id: u32) -> Result<u32, Fault> {
+    pub(super) fn free_body(&mut self, id: u32) -> Result<u32, Fault> {
         let head = *self.head(id)?;
-        let len = head.jwt_len as usize;
-        let data = len.div_ceil(DATA);
-        let mut far = data.saturating_sub(NEAR);
-        let mut page = head.index;
+        let (data, near) = data_units(head.len());
+        let mut far = data - near;
+        let [.., mut page] = head.near;
         while far > 0 {
             let index = *self.owned(id, page)?.index();
             let here = far.min(FAR);
@@ -136,13 +220,15 @@ impl Shard<'_> {
             page = index.next;
             far -= here;
         }
-        for &unit in head.near.iter().take(data).rev() {
+        for &unit in head.near.iter().take(near).rev() {
             self.free(id, unit)?;
         }
+        let freed = units_for(head.len()) - 1;
         let head = self.head_mut(id)?;
         head.jwt_len = 0;
-        head.index = NONE;
+        head.facts_len = 0;
+        head.first = [0; FIRST];
         head.near = [NONE; NEAR];
-        Ok((units_for(len) - 1) as u32)
+        Ok(freed as u32)
     }
 }

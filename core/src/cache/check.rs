@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 
 use super::shard::{Fault, Shard};
-use super::unit::{DATA, FAR, Head, NEAR, NONE, units_for};
+use super::unit::{FAR, Head, NEAR, NONE, data_units, units_for};
 use crate::record::State;
 
 /// The numbers of an entry's units.
 fn units_of(shard: &Shard<'_>, head: &Head) -> Result<Vec<u32>, String> {
     let mut units = vec![head.owner];
-    let data = (head.jwt_len as usize).div_ceil(DATA);
-    let near = data.min(NEAR);
+    let (data, near) = data_units(head.len());
     units.extend(head.near.iter().take(near));
-    if head.near.iter().skip(near).any(|&unit| unit != NONE) {
+    let named = if data > near { NEAR } else { near };
+    if head.near.iter().skip(named).any(|&unit| unit != NONE) {
         return Err(format!("entry {} names data units that it does not need", head.owner));
     }
     let mut far = data - near;
-    let mut page = head.index;
+    let [.., mut page] = head.near;
     while far > 0 {
         let index = shard
             .owned(head.owner, page)
@@ -28,7 +28,7 @@ fn units_of(shard: &Shard<'_>, head: &Head) -> Result<Vec<u32>, String> {
         page = index.next;
         far -= here;
     }
-    if page != NONE {
+    if data > near && page != NONE {
         return Err(format!("entry {} has an index unit too many", head.owner));
     }
     Ok(units)
@@ -50,14 +50,14 @@ pub(super) fn check(shard: &Shard<'_>) -> Result<(), String> {
             if (record.state == State::Active) != active {
                 return Err(format!("{name} list: {id} is {:?}", record.state));
             }
-            if !active && head.jwt_len != 0 {
-                return Err(format!("{name} list: {id} has a JWT"));
+            if !active && (head.len() != 0 || head.first.iter().any(|&byte| byte != 0)) {
+                return Err(format!("{name} list: {id} has a body"));
             }
             if !entries.insert(id) {
                 return Err(format!("{name} list: {id} is there twice"));
             }
             let of_entry = units_of(shard, head)?;
-            if of_entry.len() != units_for(head.jwt_len as usize) {
+            if of_entry.len() != units_for(head.len()) {
                 return Err(format!("entry {id} has {} units", of_entry.len()));
             }
             for unit in &of_entry {

@@ -1,11 +1,12 @@
 //! A cache of another size takes over what was known, while the old one is in use.
 
+use super::body::Body;
 use super::shard::{Fault, Shard};
-use super::unit::{DATA, NONE, units_for};
+use super::unit::{DATA, Key, NONE, units_for};
 use super::{Cache, OtherSecret};
 use crate::record::{Record, State};
 
-/// Documents that are copied while the old shard is locked: bytes, and entries.
+/// Bodies that are copied while the old shard is locked: bytes, and entries.
 const BATCH: usize = 256 * 1024;
 const BATCH_ENTRIES: usize = 128;
 /// Entries that are looked at while the old shard is locked.
@@ -27,11 +28,12 @@ const PASSES: [Pass; 4] = [
     Pass { state: State::Inactive, used: false },
 ];
 
-/// An entry on its way; its document lies in the batch's bytes.
+/// An entry on its way; its body lies in the batch's bytes.
 struct Taken {
-    key: [u8; 32],
+    key: Key,
     record: Record,
     len: usize,
+    document_len: usize,
 }
 
 /// Entries of one old shard. The bytes are overwritten before their memory is given back.
@@ -42,14 +44,14 @@ struct Batch {
 }
 
 /// Where a walk goes on: an entry, known again by its key.
-type Place = Option<(u32, [u8; 32])>;
+type Place = Option<(u32, Key)>;
 
 impl Batch {
     fn new() -> Self {
         Self { entries: Vec::with_capacity(BATCH_ENTRIES), bytes: vec![0; BATCH], filled: 0 }
     }
 
-    /// Room for one more document; `None` if this batch is full.
+    /// Room for one more body; `None` if this batch is full.
     fn room(&mut self, len: usize) -> Option<&mut [u8]> {
         if self.entries.len() >= BATCH_ENTRIES {
             return None;
@@ -131,12 +133,14 @@ fn walk<'a>(
             lock().and_then(|shard| shard.run(|shard| shard.take(pass, place, &mut left, batch)));
         let mut from = 0;
         for taken in &batch.entries {
-            let document = batch.bytes.get(from..from + taken.len).unwrap_or_default();
+            let bytes = batch.bytes.get(from..from + taken.len).unwrap_or_default();
+            let (document, facts) = bytes.split_at(taken.document_len.min(bytes.len()));
+            let body = Body { document, facts };
             from += taken.len;
             // One lock at a time: the old shard's is free by now.
             let adopted = new
                 .shard_of(&taken.key)
-                .and_then(|shard| shard.run(|shard| shard.adopt(taken, pass.used, document, part)));
+                .and_then(|shard| shard.run(|shard| shard.adopt(taken, pass.used, body, part)));
             match adopted {
                 Some(true) => (copied, refused) = (copied + 1, 0),
                 _ => refused += 1,
@@ -162,7 +166,7 @@ impl Shard<'_> {
         place: Place,
         left: &mut usize,
         batch: &mut Batch,
-    ) -> Result<Option<(u32, [u8; 32])>, Fault> {
+    ) -> Result<Place, Fault> {
         let newest = self.list(pass.state).newest;
         let known = place.filter(|(id, key)| {
             self.head(*id).is_ok_and(|head| {
@@ -177,14 +181,15 @@ impl Shard<'_> {
             }
             let head = *self.head(id)?;
             if (head.used != 0) == pass.used {
-                let len = head.jwt_len as usize;
+                let len = head.len();
                 if len > self.locked.units.len() * DATA {
                     return Err(Fault);
                 }
                 let Some(room) = batch.room(len) else { break };
-                self.copy_jwt(id, room)?;
+                self.copy_body(id, room)?;
                 let record = head.record().ok_or(Fault)?;
-                batch.entries.push(Taken { key: head.key, record, len });
+                let document_len = head.jwt_len as usize;
+                batch.entries.push(Taken { key: head.key, record, len, document_len });
             }
             *left -= 1;
             id = head.older;
@@ -201,14 +206,14 @@ impl Shard<'_> {
         &mut self,
         taken: &Taken,
         used: bool,
-        document: &[u8],
+        body: Body<'_>,
         part: &mut Part,
     ) -> Result<bool, Fault> {
         if self.find(&taken.key)?.is_some() {
             return Ok(false);
         }
         let state = taken.record.state;
-        let Ok(need) = u32::try_from(units_for(document.len())) else { return Ok(false) };
+        let Ok(need) = u32::try_from(units_for(body.len())) else { return Ok(false) };
         let limit = self.limit(state);
         let taking = part.units.saturating_add(need);
         if self.list(state).units.saturating_add(need) > limit
@@ -221,8 +226,8 @@ impl Shard<'_> {
             part.units = taking;
         }
         self.locked.change();
-        let id = self.insert(&taken.key, &taken.record, document)?;
-        self.head_mut(id)?.used = u32::from(used);
+        let id = self.insert(&taken.key, &taken.record, body)?;
+        self.head_mut(id)?.used = u16::from(used);
         self.link_oldest(id, state, need)?;
         self.hash(&taken.key, id)?;
         Ok(true)

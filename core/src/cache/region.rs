@@ -5,15 +5,15 @@
 //! ```
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 use super::OpenError;
 use super::prefetch::prefetch;
-use super::unit::{NONE, UNIT, Unit};
+use super::unit::{Key, NONE, UNIT, Unit};
 use crate::lock::{Acquired, Lock};
 
 /// Changes with every change of the layout, also of what the bytes mean.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 const MAGIC: u64 = u64::from_le_bytes(*b"phantom\x01");
 
 /// Shards beyond this many no longer lower the wait for locks by anything that counts.
@@ -97,7 +97,7 @@ impl Geometry {
 
 /// The bucket of a key. Its first four bytes have chosen the shard; the next four choose here.
 #[inline]
-pub(super) fn bucket_number(key: &[u8; 32], buckets: usize) -> usize {
+pub(super) fn bucket_number(key: &Key, buckets: usize) -> usize {
     let [_, _, _, _, a, b, c, d, ..] = *key;
     let spread = u64::from(u32::from_le_bytes([a, b, c, d]));
     ((spread * buckets as u64) >> 32) as usize
@@ -194,7 +194,7 @@ impl Region {
 
     /// Has the processor fetch the bucket of a key while its shard is being locked.
     #[inline]
-    pub(super) fn expect_bucket(&self, shard: usize, key: &[u8; 32]) {
+    pub(super) fn expect_bucket(&self, shard: usize, key: &Key) {
         let head = self.shard_head(shard & (self.geometry.shards - 1)).cast::<u8>();
         let number = bucket_number(key, self.geometry.buckets);
         prefetch::<{ size_of::<u32>() }>(head.wrapping_add(SHARD_HEAD + number * size_of::<u32>()));
@@ -273,6 +273,8 @@ impl Locked<'_> {
         let touched = (self.state.touched as usize).min(self.units.len());
         self.units.iter_mut().take(touched).for_each(|unit| unit.clear(NONE));
         self.buckets.fill(NONE);
+        // Not before: who is killed here leaves the mark, and all is overwritten once more.
+        compiler_fence(Ordering::Release);
         let recoveries = self.state.recoveries.wrapping_add(1);
         *self.state = State { recoveries, ..State::default() };
     }

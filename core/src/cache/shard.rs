@@ -8,9 +8,12 @@
 //!
 //! No link is trusted. One that cannot be right is a [`Fault`], after which the caller empties the shard.
 
+use std::mem::MaybeUninit;
+
+use super::body::Body;
 use super::prefetch::prefetch;
 use super::region::{Locked, bucket_number};
-use super::unit::{DATA, Head, NEAR, NONE, UNIT, Unit, units_for};
+use super::unit::{DATA, Head, Key, NEAR, NONE, UNIT, Unit, units_for};
 use super::{LookUp, Stored};
 use crate::freshness::{Age, Freshness};
 use crate::record::{Record, State, UnixMillis};
@@ -59,10 +62,10 @@ impl<'a> Shard<'a> {
     #[inline]
     pub(super) fn look_up<'b>(
         &mut self,
-        key: &[u8; 32],
+        key: &Key,
         now: UnixMillis,
         rules: &Freshness,
-        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+        room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> Result<LookUp<'b>, Fault> {
         let Some(id) = self.find(key)? else { return Ok(LookUp::Miss) };
         let head = self.head(id)?;
@@ -76,16 +79,19 @@ impl<'a> Shard<'a> {
             }
             _ if age == Age::Over => Ok(LookUp::Miss),
             State::Active => {
-                let len = head.jwt_len as usize;
+                let (len, document_len) = (head.len(), head.jwt_len as usize);
                 if len / DATA >= self.locked.units.len() {
                     return Err(Fault);
                 }
-                let Some(document) = room(len).and_then(|room| room.get_mut(..len)) else {
+                let Some(room) = room(len).and_then(|room| room.get_mut(..len)) else {
                     return Ok(LookUp::NoRoom);
                 };
-                self.copy_jwt(id, document)?;
+                self.copy_body(id, room)?;
                 self.mark(id)?;
-                Ok(LookUp::Active { document, record, age })
+                // SAFETY: `copy_body` has written every byte.
+                let body = unsafe { &mut *(std::ptr::from_mut(room) as *mut [u8]) };
+                let (document, facts) = body.split_at_mut_checked(document_len).ok_or(Fault)?;
+                Ok(LookUp::Active { document, facts, record, age })
             }
             State::Inactive => {
                 self.mark(id)?;
@@ -101,9 +107,9 @@ impl<'a> Shard<'a> {
     /// See [`super::Cache::store`].
     pub(super) fn store(
         &mut self,
-        key: &[u8; 32],
+        key: &Key,
         record: &Record,
-        jwt: &[u8],
+        body: Body<'_>,
         now: UnixMillis,
     ) -> Result<Stored, Fault> {
         let known = self.find(key)?;
@@ -117,22 +123,24 @@ impl<'a> Shard<'a> {
         if let Some(id) = known {
             self.drop_entry(id)?;
         }
-        let need = units_for(jwt.len());
-        if need > self.active_limit() as usize || u32::try_from(jwt.len()).is_err() {
+        let need = units_for(body.len());
+        let is_long =
+            u32::try_from(body.len()).is_err() || u16::try_from(body.facts.len()).is_err();
+        if need > self.active_limit() as usize || is_long {
             return Ok(Stored::TooLarge);
         }
         let need = need as u32;
         self.make_room(record.state, need, now)?;
-        let id = self.insert(key, record, jwt)?;
+        let id = self.insert(key, record, body)?;
         // Whoever asked the server again wanted the entry that was there.
-        self.head_mut(id)?.used = u32::from(known.is_some());
+        self.head_mut(id)?.used = u16::from(known.is_some());
         self.link_newest(id, record.state, need)?;
         self.hash(key, id)?;
         Ok(Stored::Stored)
     }
 
     /// See [`super::Cache::remove`].
-    pub(super) fn remove(&mut self, key: &[u8; 32]) -> Result<bool, Fault> {
+    pub(super) fn remove(&mut self, key: &Key) -> Result<bool, Fault> {
         let Some(id) = self.find(key)? else { return Ok(false) };
         self.locked.change();
         self.drop_entry(id)?;
@@ -199,11 +207,11 @@ impl<'a> Shard<'a> {
     }
 
     #[inline]
-    pub(super) fn bucket_number(&self, key: &[u8; 32]) -> usize {
+    pub(super) fn bucket_number(&self, key: &Key) -> usize {
         bucket_number(key, self.locked.buckets.len())
     }
 
-    fn bucket(&mut self, key: &[u8; 32]) -> Result<&mut u32, Fault> {
+    fn bucket(&mut self, key: &Key) -> Result<&mut u32, Fault> {
         let number = self.bucket_number(key);
         self.locked.buckets.get_mut(number).ok_or(Fault)
     }
@@ -219,7 +227,7 @@ impl<'a> Shard<'a> {
     }
 
     #[inline]
-    pub(super) fn find(&self, key: &[u8; 32]) -> Result<Option<u32>, Fault> {
+    pub(super) fn find(&self, key: &Key) -> Result<Option<u32>, Fault> {
         let mut id = *self.locked.buckets.get(self.bucket_number(key)).ok_or(Fault)?;
         self.expect_entry(id);
         for _ in 0..LONGEST_CHAIN {
@@ -236,7 +244,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Puts an entry into its hash chain.
-    pub(super) fn hash(&mut self, key: &[u8; 32], id: u32) -> Result<(), Fault> {
+    pub(super) fn hash(&mut self, key: &Key, id: u32) -> Result<(), Fault> {
         let first = std::mem::replace(self.bucket(key)?, id);
         self.head_mut(id)?.hash_next = first;
         Ok(())
@@ -267,16 +275,16 @@ impl<'a> Shard<'a> {
     pub(super) fn drop_entry(&mut self, id: u32) -> Result<(), Fault> {
         let state = self.head(id)?.record().ok_or(Fault)?.state;
         self.unhash(id)?;
-        let body = self.free_jwt(id)?;
+        let body = self.free_body(id)?;
         self.unlink(id, state, body.saturating_add(1))?;
         self.free(id, id)
     }
 
-    /// Turns an active entry into a small one that says "expired". Its JWT is overwritten.
+    /// Turns an active entry into a small one that says "expired". Its body is overwritten.
     #[cold]
     fn expire(&mut self, id: u32, now: UnixMillis) -> Result<(), Fault> {
         self.locked.change();
-        let body = self.free_jwt(id)?;
+        let body = self.free_body(id)?;
         self.unlink(id, State::Active, body.saturating_add(1))?;
         while self.list(State::Expired).units >= self.small_limit() {
             self.evict(State::Expired, now)?;
@@ -311,11 +319,11 @@ mod tests {
             bound: false,
         };
         let mut shard = Shard::new(region.lock(0).unwrap());
-        shard.store(&[0x5a; 32], &record, b"", 0).unwrap();
-        assert!(shard.find(&[0x5a; 32]).unwrap().is_some());
+        shard.store(&[0x5a; 20], &record, Body::default(), 0).unwrap();
+        assert!(shard.find(&[0x5a; 20]).unwrap().is_some());
         // All of these, but for some of the bits that choose the bucket, look into the same chain.
-        for bit in 0..256 {
-            let mut key = [0x5a; 32];
+        for bit in 0..160 {
+            let mut key = [0x5a; 20];
             key[bit / 8] ^= 1 << (bit % 8);
             assert!(shard.find(&key).unwrap().is_none(), "bit {bit}");
         }

@@ -1,8 +1,10 @@
 //! The 128-byte units that entries are made of, and the three shapes they take.
 //!
 //! Units are named by number, counted from 1; [`NONE`] is no unit. An entry is a head, whose number is
-//! the entry's, with as many data units as its JWT needs. The head names the first ten itself, so that
-//! the processor fetches them side by side; what a longer JWT needs beyond is named by index units.
+//! the entry's, with as many data units as its body needs: the document, and the facts behind it. The
+//! first bytes of the body lie in the head. It names up to ten data units itself, so that the processor
+//! fetches them side by side; with a longer body the tenth is the first of the index units, which name the
+//! rest.
 //!
 //! Every unit of an entry bears the entry's number. A link that went astray is thereby found before a
 //! byte is read through it, and one entry's JWT never comes out under another's key.
@@ -13,35 +15,48 @@ use crate::record::{CacheDirectives, Document, Record, State, UnixMillis};
 pub(super) const UNIT: usize = 128;
 /// The number of no unit; as an owner: of a free unit.
 pub(super) const NONE: u32 = 0;
-/// Bytes of JWT in a data unit.
+/// Bytes of the body in the head.
+pub(super) const FIRST: usize = 20;
+/// Bytes of the body in a data unit.
 pub(super) const DATA: usize = UNIT - 4;
-/// Data units that the head names.
+/// Units that the head names.
 pub(super) const NEAR: usize = 10;
 /// Data units that an index unit names.
 pub(super) const FAR: usize = 30;
 
-/// Units of an entry whose JWT has `len` bytes.
+/// Data units of an entry whose body has `len` bytes, and how many of them the head names.
 #[inline]
-pub(super) fn units_for(len: usize) -> usize {
-    let data = len.div_ceil(DATA);
-    1 + data + data.saturating_sub(NEAR).div_ceil(FAR)
+pub(super) fn data_units(len: usize) -> (usize, usize) {
+    let data = len.saturating_sub(FIRST).div_ceil(DATA);
+    (data, if data <= NEAR { data } else { NEAR - 1 })
 }
 
-/// First unit of an entry: its key, its place in the hash chain and the list, and the facts.
+/// Units of an entry whose body has `len` bytes.
+#[inline]
+pub(super) fn units_for(len: usize) -> usize {
+    let (data, near) = data_units(len);
+    1 + data + (data - near).div_ceil(FAR)
+}
+
+/// What an entry is known by: the first 160 bits of the token's keyed hash. Guessing one is as hopeless as
+/// RFC 6749 section 10.10 asks of tokens themselves.
+pub(super) type Key = [u8; 20];
+
+/// First unit of an entry: its key, its place in the hash chain and the list, the record, and the first
+/// bytes of the body.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     /// The unit's own number.
     pub(super) owner: u32,
-    /// First index unit.
-    pub(super) index: u32,
-    pub(super) key: [u8; 32],
+    pub(super) key: Key,
     /// Next entry of the same bucket.
     pub(super) hash_next: u32,
     /// Neighbour towards the newest.
     pub(super) newer: u32,
     /// Neighbour towards the oldest.
     pub(super) older: u32,
+    /// Bytes of the document.
     pub(super) jwt_len: u32,
     confirmed: i64,
     expires: i64,
@@ -50,12 +65,13 @@ pub(super) struct Head {
     flags: u16,
     pub(super) near: [u32; NEAR],
     /// Not zero: asked for since it came to where it is in its list, see `order`.
-    pub(super) used: u32,
-    /// For facts to come; zero.
-    reserved: u32,
+    pub(super) used: u16,
+    /// Bytes of the facts, which follow the document.
+    pub(super) facts_len: u16,
+    pub(super) first: [u8; FIRST],
 }
 
-/// Names data units beyond the head's. In a free unit `next` is the next free one.
+/// Names data units that the head does not. In a free unit `next` is the next free one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Index {
@@ -64,7 +80,7 @@ pub(super) struct Index {
     pub(super) units: [u32; FAR],
 }
 
-/// A piece of the JWT.
+/// A piece of the body.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Data {
@@ -128,12 +144,8 @@ impl Unit {
         self.index = Index { owner: NONE, next, units: [0; FAR] };
     }
 
-    /// Makes it a data unit with a piece of at most [`DATA`] bytes, zeros behind.
-    pub(super) fn fill(&mut self, owner: u32, piece: &[u8]) {
-        let mut bytes = [0; DATA];
-        for (to, from) in bytes.iter_mut().zip(piece) {
-            *to = *from;
-        }
+    /// Makes it a data unit with a piece of a body.
+    pub(super) fn fill(&mut self, owner: u32, bytes: [u8; DATA]) {
         self.data = Data { owner, bytes };
     }
 }
@@ -152,11 +164,10 @@ const INACTIVE: u16 = 0x53ca;
 const EXPIRED: u16 = 0xaca9;
 
 impl Head {
-    /// A head with these facts, in no list and without a JWT.
-    pub(super) fn new(owner: u32, key: [u8; 32], record: &Record) -> Self {
+    /// A head with this record, in no list and without a body.
+    pub(super) fn new(owner: u32, key: Key, record: &Record) -> Self {
         let mut head = Self {
             owner,
-            index: NONE,
             key,
             hash_next: NONE,
             newer: NONE,
@@ -169,7 +180,8 @@ impl Head {
             flags: 0,
             near: [NONE; NEAR],
             used: 0,
-            reserved: 0,
+            facts_len: 0,
+            first: [0; FIRST],
         };
         head.set_state(record.state);
         let facts = [
@@ -181,6 +193,12 @@ impl Head {
         head.flags = facts.iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum();
         head.flags |= (record.document as u16) << DOCUMENT;
         head
+    }
+
+    /// Bytes of the body.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        (self.jwt_len as usize).saturating_add(self.facts_len.into())
     }
 
     pub(super) fn set_state(&mut self, state: State) {
@@ -196,7 +214,7 @@ impl Head {
         self.flags & HAS_EXPIRES != 0 && now >= self.expires
     }
 
-    /// The facts; `None` if they are none that [`Head::new`] writes.
+    /// The record; `None` if it is none that [`Head::new`] writes.
     #[inline]
     pub(super) fn record(&self) -> Option<Record> {
         let state = match self.state {
@@ -253,7 +271,7 @@ mod tests {
                             let confirmed = -7;
                             let record =
                                 Record { state, confirmed, document, expires, directives, bound };
-                            assert_eq!(Head::new(1, [0; 32], &record).record(), Some(record));
+                            assert_eq!(Head::new(1, [0; 20], &record).record(), Some(record));
                         }
                     }
                 }
@@ -272,7 +290,7 @@ mod tests {
             directives,
             bound: false,
         };
-        let mut head = Head::new(1, [0; 32], &record);
+        let mut head = Head::new(1, [0; 20], &record);
         for number in [5, 8, u16::MAX >> DOCUMENT] {
             head.flags = number << DOCUMENT;
             assert_eq!(head.record(), None);
@@ -286,11 +304,13 @@ mod tests {
 
     #[test]
     fn units_of_an_entry() {
-        for (len, units) in [(0, 1), (1, 2), (124, 2), (125, 3), (1200, 11), (1240, 11)] {
+        for (len, units) in [(0, 1), (20, 1), (21, 2), (144, 2), (145, 3), (1200, 11), (1260, 11)] {
             assert_eq!(units_for(len), units, "{len}");
         }
-        // From the eleventh data unit on there is an index unit, from the forty-first on a second.
-        for (len, units) in [(1241, 13), (40 * 124, 42), (40 * 124 + 1, 44), (65_536, 1 + 529 + 18)]
+        // From the eleventh data unit on there is an index unit, from the fortieth on a second.
+        let bytes = |data: usize| 20 + data * 124;
+        for (len, units) in
+            [(bytes(10) + 1, 13), (bytes(39), 41), (bytes(39) + 1, 43), (65_536, 1 + 529 + 18)]
         {
             assert_eq!(units_for(len), units, "{len}");
         }

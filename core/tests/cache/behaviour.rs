@@ -1,9 +1,12 @@
 //! What the cache promises to one caller.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use phantom_token_core::cache::{Cache, LookUp, OpenError, Stored};
+use phantom_token_core::cache::{Body, Cache, LookUp, OpenError, Stored};
+use phantom_token_core::facts::{self, Collector, Facts};
 use phantom_token_core::freshness::{Age, Control, Freshness};
+use phantom_token_core::key::FactsKey;
 use phantom_token_core::record::{CacheDirectives, Record, State};
 
 use crate::support::*;
@@ -12,8 +15,10 @@ use crate::support::*;
 fn every_size_comes_back_whole() {
     let memory = Memory::new(1 << 20);
     let cache = memory.create();
-    let around_units = (0..45).flat_map(|units| [units * 124, units * 124 + 1, units * 124 + 123]);
-    for len in around_units.chain([1, 4095, 4096, 8192, 16_384, 65_535, 65_536, 70_000]) {
+    let around_units = (0..45).flat_map(|units| [19, 20, 21].map(|bytes| units * 124 + bytes));
+    for len in
+        (0..20).chain(around_units).chain([1, 4095, 4096, 8192, 16_384, 65_535, 65_536, 70_000])
+    {
         let expected = jwt(len as u32, len);
         assert_eq!(cache.store(&key(len as u32), &active(), &expected, NOW), Stored::Stored);
         assert_eq!(get(&cache, len as u32), Found::Active(expected, active()), "{len}");
@@ -34,6 +39,32 @@ fn facts_come_back_whole() {
     cache.store(&key(1), &record, b"not kept", NOW);
     assert_eq!(get(&cache, 1), Found::Inactive(record));
     assert_eq!(cache.stats().units_used, 1);
+}
+
+#[test]
+fn facts_come_back_behind_the_document() {
+    let memory = Memory::new(1 << 20);
+    let cache = memory.create();
+    let lengths = [0, 1, 19, 20, 21, 60, 124, 1100, 1200, 1235, 1260, 1300, 5000];
+    for document_len in lengths {
+        for facts_len in lengths {
+            let number = (document_len * 10_000 + facts_len) as u32;
+            let (document, facts) = (jwt(number, document_len), jwt(!number, facts_len));
+            let body = Body { document: &document, facts: &facts };
+            assert_eq!(cache.store(&key(number), &active(), body, NOW), Stored::Stored);
+            assert_eq!(get(&cache, number), Found::Active(document, active()), "{number}");
+            assert_eq!(facts_of(&cache, &key(number), NOW, &RULES), facts, "{number}");
+            cache.check().unwrap();
+        }
+    }
+    let (document, facts) = (jwt(1, 10), vec![1; 1 << 16]);
+    let body = Body { document: &document, facts: &facts };
+    assert_eq!(cache.store(&key(1), &active(), body, NOW), Stored::TooLarge);
+    // Nor are they kept of what is not active.
+    let body = Body { document: &document, facts: &facts[..50] };
+    cache.store(&key(1), &inactive(), body, NOW);
+    assert_eq!(get(&cache, 1), Found::Inactive(inactive()));
+    cache.check().unwrap();
 }
 
 #[test]
@@ -90,7 +121,7 @@ fn the_age_comes_with_the_verdict() {
     cache.store(&key(1), &record, b"jwt", NOW);
     let rules = Freshness { refresh: 1_000, use_stale: 3_000, ..RULES };
     let age = |after| {
-        let mut room = [0; 3];
+        let mut room = [MaybeUninit::uninit(); 3];
         match cache.look_up(&key(1), NOW + after, &rules, |len| room.get_mut(..len)) {
             LookUp::Active { age, .. } => age,
             _ => Age::Over,
@@ -126,29 +157,6 @@ fn an_expired_token_stays_expired_and_its_jwt_is_gone() {
     assert!(!contains(&memory, &jwt(0x5e_c4_e7_00, 8)));
 }
 
-#[test]
-fn removed_replaced_and_evicted_jwts_are_overwritten() {
-    let memory = Memory::new(Cache::MIN_SIZE);
-    let cache = memory.create();
-    let secret = jwt(0x5e_c4_e7_00, 4000);
-    for forget in [
-        (|cache| assert!(cache.remove(&key(1)))) as fn(&Cache),
-        |cache| assert_eq!(cache.store(&key(1), &inactive(), b"", NOW), Stored::Stored),
-        |cache| assert_eq!(cache.store(&key(1), &active(), b"new", NOW), Stored::Stored),
-        |cache| {
-            for number in 2..20 {
-                assert_eq!(cache.store(&key(number), &active(), &[1; 1200], NOW), Stored::Stored);
-            }
-        },
-    ] {
-        cache.store(&key(1), &active(), &secret, NOW);
-        assert!(contains(&memory, &secret[..8]));
-        forget(&cache);
-        assert!(!contains(&memory, &secret[..8]));
-        cache.check().unwrap();
-    }
-}
-
 fn contains(memory: &Memory, what: &[u8]) -> bool {
     // SAFETY: the whole mapping is readable, and nobody writes to it now.
     let bytes = unsafe { std::slice::from_raw_parts(memory.base.as_ptr(), memory.len) };
@@ -171,11 +179,11 @@ fn what_is_too_large_is_not_kept_and_what_was_known_before_neither() {
     let cache = memory.create();
     let units = cache.stats().units_total as usize;
     // The whole of what active entries may have, but for the head and its index units.
-    let largest = (1..units * 128)
+    let largest = (2000..units * 128)
         .rev()
         .find(|&len| {
-            let data = len.div_ceil(124);
-            1 + data + data.saturating_sub(10).div_ceil(30) <= units - 16
+            let data = (len - 20).div_ceil(124);
+            1 + data + (data - 9).div_ceil(30) <= units - 16
         })
         .unwrap();
     for number in 1..9 {
@@ -192,6 +200,12 @@ fn what_is_too_large_is_not_kept_and_what_was_known_before_neither() {
     cache.check().unwrap();
 }
 
+/// Of room that was initialised.
+fn bytes(room: &[MaybeUninit<u8>]) -> Vec<u8> {
+    // SAFETY: the callers have initialised all of it.
+    room.iter().map(|byte| unsafe { byte.assume_init() }).collect()
+}
+
 #[test]
 fn without_room_nothing_is_given() {
     let memory = Memory::new(1 << 16);
@@ -204,17 +218,17 @@ fn without_room_nothing_is_given() {
     });
     assert!(matches!(found, LookUp::NoRoom));
     assert_eq!(asked, 500);
-    let mut short = [0; 499];
+    let mut short = [MaybeUninit::new(0); 499];
     assert!(matches!(cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut short)), LookUp::NoRoom));
-    assert_eq!(short, [0; 499]);
-    let mut long = [9; 600];
+    assert_eq!(bytes(&short), [0; 499]);
+    let mut long = [MaybeUninit::new(9); 600];
     let LookUp::Active { document: given, .. } =
         cache.look_up(&key(1), NOW, &RULES, |_| Some(&mut long))
     else {
         panic!("no JWT");
     };
     assert_eq!(given, jwt(1, 500));
-    assert_eq!(long[500..], [9; 100]);
+    assert_eq!(bytes(&long[500..]), [9; 100]);
 }
 
 #[test]
@@ -222,7 +236,7 @@ fn the_cache_within_the_room_callback_is_refused_and_nothing_breaks() {
     let memory = Memory::new(1 << 16);
     let cache = memory.create();
     cache.store(&key(1), &active(), b"jwt", NOW);
-    let mut room = [0; 8];
+    let mut room = [MaybeUninit::uninit(); 8];
     let found = cache.look_up(&key(1), NOW, &RULES, |_| {
         assert_eq!(cache.store(&key(2), &active(), b"jwt", NOW), Stored::Unavailable);
         assert!(!cache.remove(&key(1)));
@@ -344,13 +358,23 @@ fn active_entries_leave_the_small_ones_their_reserve() {
 }
 
 #[test]
-fn a_jwt_of_1200_bytes_costs_at_most_1450_bytes_of_region() {
+fn a_jwt_of_1200_bytes_and_its_facts_cost_at_most_1450_bytes_of_region() {
+    let key_of_facts = FactsKey::new(&SECRET);
+    let mut collector = Collector::new(&key_of_facts);
+    collector.claims(
+        br#"{"scope":"openid read write","aud":"https://api.example","sub":"a","client_id":"b","sid":"c"}"#,
+    );
+    let mut room = [0; facts::MAX_LEN];
+    let facts = collector.write(&mut room);
+    let kept = Facts::read(facts);
+    assert!(kept.subject.is_some() && kept.client.is_some() && kept.session.is_some());
+    let body = Body { document: &[b'x'; 1200], facts };
     for len in [256 << 10, 1 << 20, 5_000_000, 16 << 20, 40 << 20] {
         let memory = Memory::new(len);
         let cache = memory.create();
         let entries = (len / 1200) as u32;
         for number in 0..entries {
-            cache.store(&key(number), &active(), &[b'x'; 1200], NOW);
+            cache.store(&key(number), &active(), body, NOW);
         }
         let stats = cache.stats();
         let each = len as u64 / stats.active_entries;

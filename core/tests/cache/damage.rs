@@ -1,5 +1,7 @@
 //! A damaged region: whatever its bytes say, no panic, no endless loop, no JWT under another's key.
 
+use std::mem::MaybeUninit;
+
 use phantom_token_core::cache::{Cache, LookUp, Stored};
 use phantom_token_core::record::Record;
 
@@ -51,7 +53,7 @@ fn a_damaged_region_gives_no_jwt_under_anothers_key() {
             cache.store(&key(number), &record, &jwt(name(number), length_of(number)), NOW);
         }
         let damaged = damage(&memory, &mut random);
-        let mut room = [0; 1 << 17];
+        let mut room = [MaybeUninit::uninit(); 1 << 17];
         for _ in 0..100 {
             let number = random.below(u64::from(ENTRIES)) as u32;
             match random.below(8) {
@@ -106,15 +108,15 @@ fn a_jwt_reaches_no_other_entry_by_a_swapped_link() {
     for number in [1, 2] {
         cache.store(&key(number), &active(), &jwt(number, 2000), NOW);
     }
-    // Give the first entry the links of the second: both have ten links at the end of their heads.
+    // Give the first entry the links of the second: both have ten links in their heads.
     let heads: Vec<*mut u8> = (1..memory.len / 128)
         .map(|unit| memory.base.as_ptr().wrapping_add(unit * 128))
         // SAFETY: within the mapping. A head has the length of its JWT there.
-        .filter(|head| unsafe { head.add(52).cast::<u32>().read() } == 2000)
+        .filter(|head| unsafe { head.add(36).cast::<u32>().read() } == 2000)
         .collect();
     let [one, two] = heads[..] else { panic!("heads are laid out in another way") };
     // SAFETY: within the mapping, disjoint.
-    unsafe { std::ptr::copy_nonoverlapping(two.add(80), one.add(80), 40) };
+    unsafe { std::ptr::copy_nonoverlapping(two.add(64), one.add(64), 40) };
     assert_eq!(get(&cache, 1), Found::Miss);
     assert_eq!(cache.stats().recoveries, 1);
     cache.check().unwrap();

@@ -5,6 +5,7 @@ mod behaviour;
 mod damage;
 mod documents;
 mod model;
+mod overwritten;
 mod processes;
 mod resize;
 mod support;

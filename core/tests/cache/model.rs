@@ -1,6 +1,6 @@
 //! Random operations against a model that does the same with plain vectors.
 
-use phantom_token_core::cache::{Cache, Stored};
+use phantom_token_core::cache::{Body, Cache, Stored};
 use phantom_token_core::freshness::{Age, Control, Freshness};
 use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => Just(State::Active), 2 => Just(State::Inactive), 1 => Just(State::Expired)
     ];
     let len = prop_oneof![
-        8 => 0_usize..2000, 4 => (1_usize..30).prop_map(|units| units * 124), 1 => 0_usize..70_000
+        8 => 0_usize..2000, 4 => (0_usize..30).prop_map(|units| 20 + units * 124), 1 => 0_usize..70_000
     ];
     let life = proptest::option::of(-1000_i64..60_000);
     prop_oneof![
@@ -51,13 +51,14 @@ struct Entry {
     number: u32,
     record: Record,
     jwt: Vec<u8>,
+    facts: Vec<u8>,
     used: bool,
 }
 
 impl Entry {
     fn units(&self) -> usize {
-        let data = self.jwt.len().div_ceil(124);
-        1 + data + data.saturating_sub(10).div_ceil(30)
+        let data = (self.jwt.len() + self.facts.len()).saturating_sub(20).div_ceil(124);
+        1 + data + if data > 10 { (data - 9).div_ceil(30) } else { 0 }
     }
 }
 
@@ -149,6 +150,7 @@ impl Model {
                 let mut entry = self.active.remove(number).unwrap();
                 entry.record.state = State::Expired;
                 entry.jwt.clear();
+                entry.facts.clear();
                 let found = Found::Expired(entry.record);
                 self.insert_small(entry);
                 return found;
@@ -215,21 +217,30 @@ fn run(len: usize, operations: Vec<Operation>) -> Result<(), TestCaseError> {
                     document: Document::Jwt,
                     bound: serial % 2 == 0,
                 };
+                let facts = jwt(!serial, serial as usize % 3 * 45);
                 let jwt = jwt(serial, len);
-                let stored = cache.store(&key(number), &record, &jwt, now);
-                let mut entry = Entry { number, record, jwt, used: false };
+                let body = Body { document: &jwt, facts: &facts };
+                let stored = cache.store(&key(number), &record, body, now);
+                let mut entry = Entry { number, record, jwt, facts, used: false };
                 if state == State::Active && record.is_expired(now) {
                     entry.record.state = State::Expired;
                 }
                 if entry.record.state != State::Active {
                     entry.jwt.clear();
+                    entry.facts.clear();
                 }
                 prop_assert_eq!(stored, model.insert(entry, now));
             }
             Operation::LookUp { number, rules } => {
                 let rules = &LOCATIONS[rules];
                 let found = look_up(&cache, &key(number), now, rules);
+                let known = matches!(found, Found::Active(..));
                 prop_assert_eq!(found, model.look_up(number, now, rules));
+                if known {
+                    let facts = facts_of(&cache, &key(number), now, rules);
+                    let entry = model.active.find(number).map(|entry| entry.facts.clone());
+                    prop_assert_eq!(Some(facts), entry);
+                }
             }
             Operation::Remove { number } => {
                 prop_assert_eq!(cache.remove(&key(number)), model.remove(number));

@@ -2,6 +2,7 @@
 //!
 //! A child is forked from a test that runs beside others: until it ends it must not allocate.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phantom_token_core::cache::{Cache, LookUp, Stored};
@@ -46,7 +47,7 @@ pub(crate) fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 819
             let jwt = &mut scratch[..len];
             write_jwt(number, jwt);
             let record = Record { expires: Some(NOW + 5), ..active() };
-            let stored = cache.store(&key(number), &record, jwt, NOW);
+            let stored = cache.store(&key(number), &record, &*jwt, NOW);
             stored == Stored::Stored
         }
         4 => cache.store(&key(number), &inactive(), b"", NOW) == Stored::Stored,
@@ -57,7 +58,8 @@ pub(crate) fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 819
         // Time passes the `exp` of every eighth one.
         6 => !matches!(cache.look_up(&key(number), NOW + 5, &RULES, |_| None), LookUp::NoRoom),
         _ => {
-            let found = cache.look_up(&key(number), NOW, &RULES, |len| scratch.get_mut(..len));
+            let mut room = [MaybeUninit::uninit(); 8192];
+            let found = cache.look_up(&key(number), NOW, &RULES, |len| room.get_mut(..len));
             match found {
                 LookUp::Active { document: jwt, .. } => jwt
                     .iter()

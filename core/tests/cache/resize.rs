@@ -1,6 +1,6 @@
 //! A cache of another size takes over what the old one holds.
 
-use phantom_token_core::cache::{Cache, OtherSecret};
+use phantom_token_core::cache::{Body, Cache, OtherSecret};
 
 use crate::processes::{fork, kill, operate, wait};
 use crate::support::*;
@@ -86,6 +86,23 @@ fn what_is_known_here_stays() {
     assert_eq!(get(&new, 1), Found::Inactive(inactive()));
     assert_eq!(get(&new, 2), Found::Active(b"old".to_vec(), active()));
     assert_eq!(new.copy_from(&old), Ok(0));
+    new.check().unwrap();
+}
+
+#[test]
+fn facts_come_along() {
+    let (old, new) = (Memory::new(1 << 17), Memory::new(1 << 20));
+    let (old, new) = (old.create(), new.create());
+    for number in 0..20 {
+        let (document, facts) = (jwt(number, number as usize * 90), jwt(!number, 60));
+        old.store(&key(number), &active(), Body { document: &document, facts: &facts }, NOW);
+    }
+    assert_eq!(new.copy_from(&old), Ok(20));
+    for number in 0..20 {
+        let document = jwt(number, number as usize * 90);
+        assert_eq!(get(&new, number), Found::Active(document, active()));
+        assert_eq!(facts_of(&new, &key(number), NOW, &RULES), jwt(!number, 60));
+    }
     new.check().unwrap();
 }
 

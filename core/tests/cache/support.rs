@@ -1,5 +1,6 @@
 //! Regions, keys and JWTs for the tests of the cache.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp};
@@ -113,13 +114,27 @@ pub(crate) enum Found {
 }
 
 pub(crate) fn look_up(cache: &Cache, key: &TokenKey, now: UnixMillis, rules: &Freshness) -> Found {
-    let mut memory = vec![0xee; 1 << 17];
+    let mut memory = vec![MaybeUninit::new(0xee); 1 << 17];
     match cache.look_up(key, now, rules, |len| memory.get_mut(..len)) {
         LookUp::Miss => Found::Miss,
         LookUp::Active { document: jwt, record, .. } => Found::Active(jwt.to_vec(), record),
         LookUp::Inactive(record) => Found::Inactive(record),
         LookUp::Expired(record) => Found::Expired(record),
         LookUp::NoRoom => Found::NoRoom,
+    }
+}
+
+/// The facts that a look-up gives; none where there are none, or no active token.
+pub(crate) fn facts_of(
+    cache: &Cache,
+    key: &TokenKey,
+    now: UnixMillis,
+    rules: &Freshness,
+) -> Vec<u8> {
+    let mut memory = vec![MaybeUninit::new(0xee); 1 << 17];
+    match cache.look_up(key, now, rules, |len| memory.get_mut(..len)) {
+        LookUp::Active { facts, .. } => facts.to_vec(),
+        _ => Vec::new(),
     }
 }
 

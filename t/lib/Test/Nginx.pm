@@ -216,10 +216,66 @@ sub _arguments {
 
 # A test that is killed cannot stop its NGINX: let the kernel do it (Linux, prctl(PR_SET_PDEATHSIG)).
 sub _die_with_parent {
+    _prctl(1, POSIX::SIGTERM());
+    return;
+}
+
+# prctl(2), where its number is known.
+sub _prctl {
+    my ($option, $value) = @_;
     my %prctl = (x86_64 => 157, aarch64 => 167);
     my $number = $prctl{ (POSIX::uname())[4] } // return;
-    syscall $number, 1, POSIX::SIGTERM(), 0, 0, 0;
+    syscall $number, $option, $value, 0, 0, 0;
     return;
+}
+
+# As run(), for an nginx.conf that says `daemon on`: no other NGINX lets itself be upgraded.
+sub run_detached {
+    my ($self) = @_;
+
+    # Whoever loses its parent becomes our child, so that its end can be waited for (PR_SET_CHILD_SUBREAPER).
+    _prctl(36, 1);
+    my $end = sub { kill TERM => grep { $_ } map { $self->_pid_in($_) } qw(nginx.pid nginx.pid.oldbin) };
+    $self->run_daemon(sub { local $SIG{TERM} = sub { $end->(); POSIX::_exit(0) }; sleep 3600 while 1 });
+
+    my $status = system $self->{binary}, $self->_arguments('nginx.conf', 'error.log');
+    _wait_until(sub { $self->_pid_in('nginx.pid') }) if $status == 0;
+    $self->{pid} = $self->_pid_in('nginx.pid') or croak "nginx did not start:\n" . $self->_last_lines();
+    return $self;
+}
+
+sub _pid_in {
+    my ($self, $name) = @_;
+    return undef unless -s "$self->{directory}/$name";
+    my ($pid) = (eval { $self->read_file($name) } // '') =~ /^(\d+)\n/;
+    return $pid;
+}
+
+# Has the master start its binary once more, which takes over the sockets; the process ids of both masters.
+sub upgrade {
+    my ($self) = @_;
+
+    my $old = $self->{pid};
+    my $offset = length $self->read_file('error.log');
+    kill USR2 => $old;
+    my $new;
+    _wait_until(sub {
+        $new = $self->_pid_in('nginx.pid');
+        return $new && $new != $old && substr($self->read_file('error.log'), $offset) =~ / $new#\d+: start worker process /;
+    }) or croak "no new binary:\n" . $self->_last_lines();
+    return ($old, $new);
+}
+
+# Ends one of two masters, gracefully; the other one is the master from now on.
+sub end_master {
+    my ($self, $end, $stay) = @_;
+
+    $self->{pid} = $stay;
+    kill QUIT => $end;
+    # The new one is the old one's child, the old one ours.
+    _wait_until(sub { waitpid($end, WNOHANG) == $end || !kill 0 => $end }) or croak "master $end does not exit";
+    _wait_until(sub { ($self->_pid_in('nginx.pid') // 0) == $stay }) or croak "master $stay has no pid file";
+    return $self;
 }
 
 # Waits, looking every hundredth of a second, until the condition holds; false if it never does.

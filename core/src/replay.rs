@@ -1,0 +1,270 @@
+//! DPoP proofs that were used, in memory that all worker processes share: a proof counts once
+//! (RFC 9449 section 11.1).
+//!
+//! A slot is one integer: part of a keyed hash of the proof, and when the proof is too old to be
+//! accepted anyhow. There is no lock, and nothing that a process which dies could leave half done:
+//! any value of a slot is a valid one, and each is free again after its time.
+//!
+//! A hash can be in either of two buckets, so that four fifths of the table are in use before a pair of
+//! buckets is full. What does not fit is refused by the caller: to forget a proof would be to accept it
+//! twice.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Slots of a bucket: two cache lines.
+const BUCKET: usize = 16;
+/// Bits of a slot that say until when; the others are of the hash.
+const TIME_BITS: u32 = 20;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+
+/// Whether a proof was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It was not, and now it is.
+    First,
+    /// It was, or is being used by another process at this very moment.
+    Again,
+    /// There is no room to remember it.
+    Full,
+}
+
+/// This process's handle of the table.
+pub struct Replays {
+    base: NonNull<AtomicU64>,
+    buckets: usize,
+}
+
+// SAFETY: the table is atomics in memory that outlives the handle, by the contract of `open`.
+unsafe impl Send for Replays {}
+// SAFETY: as above.
+unsafe impl Sync for Replays {}
+
+impl Replays {
+    /// For how long a proof can be remembered, in seconds.
+    pub const LONGEST: u64 = 3_600;
+
+    /// Takes up the table in a region, which may be used already or be all zeros. `None`: it has no room
+    /// for one bucket, or does not begin at a multiple of 8.
+    ///
+    /// # Safety
+    /// `base..base + len` is valid for reads and writes for as long as the handle lives, and used by
+    /// nothing but handles made by this function in the same length. Processes may share it.
+    #[must_use]
+    pub unsafe fn open(base: NonNull<u8>, len: usize) -> Option<Self> {
+        let base = base.cast::<AtomicU64>();
+        let buckets = len / (BUCKET * size_of::<AtomicU64>());
+        (buckets != 0 && base.is_aligned()).then_some(Self { base, buckets })
+    }
+
+    /// How many proofs can be remembered at the same time, at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buckets * BUCKET
+    }
+
+    /// Notes that a proof is used. `hash` is a keyed one, so that nobody can choose where a proof lands, and the
+    /// same only for the same proof; `until` is the Unix time, in seconds, from which on the proof is too old.
+    ///
+    /// Proofs of more than [`Replays::LONGEST`] to come are remembered for that long.
+    #[must_use]
+    pub fn note(&self, hash: [u8; 32], until: u64, now: u64) -> Use {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = hash;
+        let first = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let [a, b, c, d, e, f, g, h, ..] = rest;
+        let second = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+
+        // Never 0 in the upper bits, so that a slot of zeros is nobody's.
+        let name = (second | 1 << 63) & !TIME_MASK;
+        let until = until.clamp(now, now.saturating_add(Self::LONGEST)).saturating_add(1);
+        let value = name | until & TIME_MASK;
+        let places = [self.bucket(first), self.bucket(first.rotate_left(32) ^ second)];
+
+        if places.iter().copied().flatten().any(|slot| is_noted(slot, name, now)) {
+            return Use::Again;
+        }
+        let Some(taken) = take(places, value, now) else { return Use::Full };
+        // Another process may have looked before we wrote, and may have written since: then both see the
+        // other one's slot here, or one of them does.
+        let others = places.iter().copied().flatten().filter(|slot| !core::ptr::eq(*slot, taken));
+        if others.into_iter().any(|slot| is_noted(slot, name, now)) {
+            return Use::Again;
+        }
+        Use::First
+    }
+
+    fn bucket(&self, hash: u64) -> &[AtomicU64] {
+        // The upper half of the product spreads evenly over any number of buckets.
+        let number = ((u128::from(hash) * self.buckets as u128) >> 64) as usize;
+        // SAFETY: `number` is less than `buckets`, so that the bucket lies within the region, which is
+        // valid and aligned by the contract of `open`. Any bytes are valid atomics.
+        unsafe { core::slice::from_raw_parts(self.base.as_ptr().add(number * BUCKET), BUCKET) }
+    }
+}
+
+/// Writes to a free slot of the buckets, the emptier one first. `None`: there is none.
+fn take<'t>(places: [&'t [AtomicU64]; 2], value: u64, now: u64) -> Option<&'t AtomicU64> {
+    let free = |place: &[AtomicU64]| {
+        place.iter().filter(|slot| is_free(slot.load(Ordering::SeqCst), now)).count()
+    };
+    let [one, other] = places;
+    let order = if free(one) >= free(other) { [one, other] } else { [other, one] };
+    order.into_iter().flatten().find(|slot| {
+        let found = slot.load(Ordering::SeqCst);
+        is_free(found, now)
+            && slot.compare_exchange(found, value, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    })
+}
+
+fn is_noted(slot: &AtomicU64, name: u64, now: u64) -> bool {
+    let found = slot.load(Ordering::SeqCst);
+    found & !TIME_MASK == name && !is_free(found, now)
+}
+
+/// Whether the time of a slot is over. Times are kept modulo twelve days: one that is further ahead than any
+/// can be is long past.
+fn is_free(slot: u64, now: u64) -> bool {
+    let left = (slot & TIME_MASK).wrapping_sub(now) & TIME_MASK;
+    slot == 0 || left == 0 || left > Replays::LONGEST + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A table over memory of its own.
+    struct Memory(Vec<u64>);
+
+    impl Memory {
+        fn new(buckets: usize) -> Self {
+            Self(vec![0; buckets * BUCKET])
+        }
+
+        fn open(&mut self) -> Replays {
+            let base = NonNull::new(self.0.as_mut_ptr().cast()).unwrap();
+            // SAFETY: the handles of a test end before its memory, which nothing else uses meanwhile.
+            unsafe { Replays::open(base, self.0.len() * 8) }.unwrap()
+        }
+    }
+
+    fn hash(number: u32) -> [u8; 32] {
+        *blake3::hash(&number.to_le_bytes()).as_bytes()
+    }
+
+    #[test]
+    fn a_proof_counts_once() {
+        let mut memory = Memory::new(4);
+        let (one, other) = (memory.open(), memory.open());
+        assert_eq!(one.note(hash(1), NOW + 60, NOW), Use::First);
+        assert_eq!(one.note(hash(1), NOW + 60, NOW), Use::Again);
+        assert_eq!(other.note(hash(1), NOW + 60, NOW + 60), Use::Again);
+        assert_eq!(other.note(hash(2), NOW + 60, NOW), Use::First);
+        // Too old to be accepted by anyone.
+        assert_eq!(one.note(hash(1), NOW + 60, NOW + 61), Use::First);
+    }
+
+    #[test]
+    fn a_table_of_no_bucket_is_none() {
+        let mut memory = Memory::new(1);
+        let base = NonNull::new(memory.0.as_mut_ptr().cast::<u8>()).unwrap();
+        // SAFETY: nothing is touched.
+        unsafe {
+            assert!(Replays::open(base, BUCKET * 8 - 1).is_none());
+            assert!(Replays::open(base.add(4), BUCKET * 8).is_none());
+        }
+        assert_eq!(memory.open().capacity(), BUCKET);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_and_fits_later() {
+        let mut memory = Memory::new(2);
+        let replays = memory.open();
+        let mut noted = Vec::new();
+        for number in 0..100 {
+            match replays.note(hash(number), NOW + 10, NOW) {
+                Use::First => noted.push(number),
+                Use::Full => {}
+                Use::Again => panic!("{number} was not used"),
+            }
+        }
+        assert!(noted.len() <= replays.capacity() && noted.len() > BUCKET);
+        for &number in &noted {
+            assert_eq!(replays.note(hash(number), NOW + 10, NOW + 10), Use::Again);
+        }
+        assert_eq!(replays.note(hash(1_000), NOW + 71, NOW + 11), Use::First);
+    }
+
+    #[test]
+    fn a_large_table_is_full_by_four_fifths_before_it_says_so() {
+        let mut memory = Memory::new(4_096);
+        let replays = memory.open();
+        let first_full =
+            (0..).find(|&number| replays.note(hash(number), NOW + 60, NOW) == Use::Full);
+        assert!(first_full.unwrap() as usize > replays.capacity() * 8 / 10, "{first_full:?}");
+    }
+
+    #[test]
+    fn slots_of_twelve_days_ago_are_free() {
+        let mut memory = Memory::new(1);
+        let replays = memory.open();
+        for number in 0..BUCKET as u32 {
+            assert_eq!(replays.note(hash(number), NOW + 60, NOW), Use::First);
+        }
+        for ago in [61, 3_600, 7 * 86_400, (1 << TIME_BITS) - 1] {
+            assert_eq!(replays.note(hash(99), NOW + ago + 60, NOW + ago), Use::First, "{ago}");
+        }
+    }
+
+    #[test]
+    fn threads_use_a_proof_at_most_once() {
+        for round in 0..200 {
+            let mut memory = Memory::new(2);
+            let replays = memory.open();
+            let used = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| scope.spawn(|| replays.note(hash(round), NOW + 60, NOW)))
+                    .collect();
+                threads
+                    .into_iter()
+                    .filter_map(|thread| thread.join().ok())
+                    .filter(|&noted| noted == Use::First)
+                    .count()
+            });
+            assert!(used <= 1, "{used} uses");
+            assert_eq!(replays.note(hash(round), NOW + 60, NOW), Use::Again);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the order and the times: nothing is accepted twice while it is not too old, and nothing
+        /// is refused that was not used.
+        #[test]
+        fn as_a_map_would_say(uses in prop::collection::vec((0..40_u32, 0..90_u64, 0..5_u64), 1..300)) {
+            let mut memory = Memory::new(3);
+            let replays = memory.open();
+            let mut known = HashMap::new();
+            let mut now = NOW;
+            for (number, life, pause) in uses {
+                now += pause;
+                let until = now + life;
+                let is_known = known.get(&number).is_some_and(|&until| now <= until);
+                match replays.note(hash(number), until, now) {
+                    Use::First => {
+                        prop_assert!(!is_known);
+                        known.insert(number, until);
+                    }
+                    Use::Again => prop_assert!(is_known),
+                    Use::Full => prop_assert!(known.values().filter(|&&until| now <= until).count() >= BUCKET),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Setters of the directives that say what a token must meet.
+
+use core::ffi::{c_char, c_void};
+use core::mem::offset_of;
+
+use nginx_sys::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t, ngx_str_t};
+use phantom_token_core::facts;
+use phantom_token_core::reason::Reason;
+
+use super::argument::{Fault, array, compile, set, shown, text};
+use crate::conf::LocationConf;
+use crate::conf::policy::Requirement;
+use crate::pool::push;
+
+/// `phantom_token_require_scope a b …` and `phantom_token_require_audience value …`
+pub(super) unsafe extern "C" fn set_required_names(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |_cf, pool, args, conf| {
+        // SAFETY: NGINX hands over the directive that it found.
+        let is_scope = unsafe { (*command).offset } == offset_of!(LocationConf, required_scopes);
+        let place = if is_scope { &mut conf.required_scopes } else { &mut conf.required_audiences };
+        if !place.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        if is_scope && args.len() > facts::MAX_NAMES {
+            return Err(Fault::TooManyScopes);
+        }
+        let names = array::<ngx_str_t>(pool, place)?;
+        for arg in args {
+            let name = text(Some(arg));
+            if name.is_empty() {
+                return Err(Fault::Empty);
+            }
+            if is_scope && !name.iter().all(is_scope_character) {
+                return Err(Fault::Scope(shown(name)));
+            }
+            // SAFETY: the array was made for strings.
+            unsafe { push(names, *arg) }.ok_or(Fault::NoMemory)?;
+        }
+        Ok(())
+    })
+}
+
+/// RFC 6749 section 3.3.
+fn is_scope_character(byte: &u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+/// `phantom_token_require $value … [error=401 | 403]`
+pub(super) unsafe extern "C" fn set_requirement(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        let (args, reason) = match args {
+            [args @ .., last] if text(Some(last)).starts_with(b"error=") => {
+                match text(Some(last)) {
+                    b"error=401" => (args, Reason::Requirement),
+                    b"error=403" => (args, Reason::RequirementForbids),
+                    other => return Err(Fault::RequirementError(shown(other))),
+                }
+            }
+            _ => (args, Reason::Requirement),
+        };
+        if args.is_empty() {
+            return Err(Fault::NoRequirement);
+        }
+        let mut values: *mut ngx_array_t = core::ptr::null_mut();
+        let values = array::<ngx_http_complex_value_t>(pool, &mut values)?;
+        for arg in args {
+            let arg = text(Some(arg));
+            if arg.is_empty() {
+                return Err(Fault::Empty);
+            }
+            if arg.starts_with(b"error=") {
+                return Err(Fault::RequirementError(shown(arg)));
+            }
+            let value = compile(cf, arg)?;
+            if value.lengths.is_null() {
+                return Err(Fault::NoVariable(shown(arg)));
+            }
+            // SAFETY: the array was made for compiled values.
+            unsafe { push(values, value) }.ok_or(Fault::NoMemory)?;
+        }
+        let requirements = array::<Requirement>(pool, &mut conf.requirements)?;
+        // SAFETY: the array was made for requirements.
+        unsafe { push(requirements, Requirement::new(values, reason)) }.ok_or(Fault::NoMemory)
+    })
+}
