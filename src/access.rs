@@ -64,7 +64,7 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             Stage::Open | Stage::Applied => decide(request, context),
             Stage::Waiting if wait_is_over(context) => {
                 context.took.set(Some(elapsed(context)));
-                conclude(request, context, Outcome::refused(Reason::Overload))
+                give_up(request, context)
             }
             Stage::Waiting => {
                 question::nudge(context);
@@ -72,6 +72,8 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
             }
             Stage::Answered => {
                 context.took.set(Some(elapsed(context)));
+                // What it may wait for in another location is another question.
+                question::stop_waiting(context);
                 let outcome = context.outcome().unwrap_or(Outcome::refused(Reason::Internal));
                 conclude(request, context, outcome)
             }
@@ -272,6 +274,20 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
             }
         }
         Outcome::Refused { reason, retry_after } => refuse(request, context, reason, retry_after),
+    }
+}
+
+/// The wait was too long. The question may be stuck, and another worker may have asked since.
+fn give_up(request: Request<'_>, context: &Context) -> ngx_int_t {
+    let location = request.location();
+    let known = context.key.get().and_then(|key| look_up(request, context, location, &key));
+    context.cache_status.set(CacheStatus::Wait);
+    match known {
+        Some((known, age)) if age != Age::Stale => {
+            question::stop_waiting(context);
+            apply(request, context, known)
+        }
+        _ => conclude(request, context, Outcome::refused(Reason::Overload)),
     }
 }
 

@@ -20,6 +20,7 @@ use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
 
 use crate::code::{AGAIN, ERROR, OK};
+use crate::conf::LocationConf;
 use crate::context::{Carried, Context, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
@@ -94,8 +95,7 @@ pub(crate) unsafe extern "C" fn arrived(
         end(question, context, &outcome);
         if context.background.get() && context.trouble_logged.get() {
             // Every hit would try again, and log that it could not.
-            let from = request::monotonic().saturating_add(CONFIRM_PAUSE);
-            parent.location().confirms_from.set(usize::try_from(from).unwrap_or(usize::MAX));
+            pause_confirming(parent.location());
         }
         if let Some(flight) = NonNull::new(context.flight.get()) {
             context.flight.set(ptr::null_mut());
@@ -113,6 +113,12 @@ pub(crate) unsafe extern "C" fn arrived(
         // Whatever it was, the client's request decides about its response, not the question.
         OK
     })
+}
+
+/// Has a location confirm nothing for a while.
+pub(crate) fn pause_confirming(location: &LocationConf) {
+    let from = request::monotonic().saturating_add(CONFIRM_PAUSE);
+    location.confirms_from.set(usize::try_from(from).unwrap_or(usize::MAX));
 }
 
 /// Tells other workers how the question ended, and notes how the server does.
@@ -194,6 +200,15 @@ pub(crate) fn reopen(waiting: Request<'_>) {
         // SAFETY: the context lives in the pool of the waiting request.
         unsafe { context.as_ref() }.stage.set(Stage::Open);
     }
+}
+
+/// A request that waits looks up the verdict that another worker's question has brought.
+pub(crate) fn look_up(waiting: Request<'_>) {
+    if let Some(context) = Context::of(waiting) {
+        // SAFETY: the context lives in the pool of the waiting request.
+        unsafe { context.as_ref() }.followed.set(true);
+    }
+    reopen(waiting);
 }
 
 /// A request that waits learns that another worker's question has failed.

@@ -236,8 +236,10 @@ pub(crate) struct LocationConf {
     secret: [u8; 32],
     /// No verdict is confirmed in the background before, on NGINX's monotonic clock: one could not be.
     pub(crate) confirms_from: Cell<ngx_msec_t>,
-    /// This worker uses verdicts past their time, since the server cannot be asked.
+    /// The log has said that this worker uses verdicts past their time, since the server cannot be asked.
     pub(crate) serves_stale: Cell<bool>,
+    /// When the log may say so again, on NGINX's monotonic clock.
+    pub(crate) stale_silent_until: Cell<ngx_msec_t>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: OnceCell<RealmKey>,
@@ -487,6 +489,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 secret: [0; 32],
                 confirms_from: Cell::new(0),
                 serves_stale: Cell::new(false),
+                stale_silent_until: Cell::new(0),
                 realm_key: OnceCell::new(),
             },
         )

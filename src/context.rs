@@ -211,6 +211,9 @@ pub(crate) struct Context {
     pub(crate) server: Cell<u64>,
     /// When the request waits no longer, on NGINX's monotonic clock.
     pub(crate) wait_until: Cell<ngx_msec_t>,
+    /// What the request waited for in another worker has ended with a verdict. If it is not in the cache, this
+    /// request asks and follows nobody again.
+    pub(crate) followed: Cell<bool>,
     /// No client has sent this request: it confirms a verdict in the background.
     pub(crate) background: Cell<bool>,
     /// The subrequest that asks, as long as `asking`.
@@ -265,6 +268,7 @@ impl Context {
                 ticket: Cell::new(None),
                 server: Cell::new(0),
                 wait_until: Cell::new(0),
+                followed: Cell::new(false),
                 background: Cell::new(false),
                 question: Cell::new(ptr::null_mut()),
                 content_handler: Cell::new(None),

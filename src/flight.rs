@@ -22,6 +22,8 @@ use crate::request::Request;
 /// A question that is being asked.
 pub(crate) struct Flight {
     key: TokenKey,
+    /// Another worker asks.
+    elsewhere: bool,
     /// The next flight of the same bucket.
     next: *mut Flight,
     /// [`Waiter::link`]s.
@@ -72,15 +74,15 @@ pub(crate) fn find(key: &TokenKey) -> Option<NonNull<Flight>> {
 
 impl Flight {
     /// A flight that is not in the table yet.
-    pub(crate) fn new(key: TokenKey) -> Self {
+    pub(crate) fn new(key: TokenKey, elsewhere: bool) -> Self {
         let queue = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
-        Self { key, next: ptr::null_mut(), waiters: queue }
+        Self { key, elsewhere, next: ptr::null_mut(), waiters: queue }
     }
 }
 
 /// Notes that a question is being asked; the pool is that of the request that asks.
 pub(crate) fn start(pool: Pool<'_>, key: TokenKey) -> Option<NonNull<Flight>> {
-    let flight = pool.place(Flight::new(key))?;
+    let flight = pool.place(Flight::new(key, false))?;
     // SAFETY: who asks ends the flight before its pool goes.
     unsafe { enter(flight) };
     Some(flight)
@@ -99,6 +101,15 @@ pub(crate) unsafe fn enter(flight: NonNull<Flight>) {
         (*flight).next = head.get();
         head.set(flight);
     }
+}
+
+/// Whether another worker asks.
+///
+/// # Safety
+/// The flight is in the table.
+pub(crate) unsafe fn is_elsewhere(flight: NonNull<Flight>) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { (*flight.as_ptr()).elsewhere }
 }
 
 /// Whether anybody waits.

@@ -34,6 +34,9 @@ pub(crate) fn ask_or_wait(
     if context.asking.get() || !context.flight.get().is_null() {
         return Err(Reason::Internal);
     }
+    // A verdict that may not be kept serves one worker: who followed it in vain would do so again and again where
+    // another worker has more requests with the token.
+    let follows = !context.followed.get();
     let waited = stop_waiting(context);
     context.location.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
@@ -45,11 +48,11 @@ pub(crate) fn ask_or_wait(
     }
     context.asked.set(request::now());
 
-    let flight = match flight::find(&key) {
+    let flight = match flight::find(&key).filter(|&flight| !shared::has_failed(flight)) {
         Some(flight) => flight,
         None => {
             context.server.set(shared::server_of(request, location));
-            match shared::take_turn(location, key, context.server.get())? {
+            match shared::take_turn(location, key, context.server.get(), follows)? {
                 Turn::Follow(flight) => flight,
                 Turn::Ask(ticket) => {
                     context.ticket.set(ticket);
@@ -98,6 +101,10 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     if request::monotonic() < location.confirms_from.get() as u64 {
         return;
     }
+    if !Background::has_room() {
+        // Before a turn is taken: it may be the one that finds out whether a server answers again.
+        return;
+    }
     let server = shared::server_of(request, location);
     // Another worker's question does as well, and where none may be asked now the verdict has its time.
     let ticket = match shared::take_turn_alone(location, key, server) {
@@ -106,6 +113,7 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     };
     let Some(background) = Background::create(request) else {
         shared::give_back(ticket);
+        answer::pause_confirming(location);
         return;
     };
     match ask_alone(request, background.request(), token, key, (ticket, server)) {
@@ -154,6 +162,7 @@ pub(crate) fn stop_waiting(context: &Context) -> bool {
     // SAFETY: the waiter lies in the pool of the request, as the context does.
     unsafe { flight::leave(waiter) };
     context.waiter.set(ptr::null_mut());
+    context.followed.set(false);
     true
 }
 

@@ -7,14 +7,16 @@ use strict;
 use warnings;
 
 use Test::More;
+use Time::HiRes qw(time);
 
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror))->plan(35);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror))->plan(38);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -40,6 +42,14 @@ http {
         location /first {
             phantom_token_lock_timeout 100ms;
             error_page 503 = /second;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /barrier { phantom_token off; return 204; }
+        location = /leads_on { phantom_token_lock_timeout 1s; proxy_pass http://127.0.0.1:8082; }
+        location = /led_on {
+            internal;
+            phantom_token_lock_timeout 1m;
+            phantom_token_introspection_endpoint /introspect_second;
             proxy_pass http://127.0.0.1:8082;
         }
         location /second {
@@ -130,6 +140,29 @@ is($api->authorization($response), "Bearer $jwt", 'the JWT of the first server')
 is($api->authorization(call('/', $token)), "Bearer $jwt", 'each is kept: the first');
 is($api->authorization(call('/second', $token)), "Bearer $other_jwt", 'each is kept: the second');
 is($second->questions($token), 1, 'each was asked once');
+
+# A wait that has brought a verdict, and later, in the location that the API names, another wait: it begins anew.
+
+$token = token();
+$as->script($token, $as->jwt_answer($jwt, hold => 1));
+$second->script($token, $second->jwt_answer($other_jwt, hold => 1));
+$api->script('/leads_on', { headers => ['X-Accel-Redirect' => '/led_on'], hold => 1 });
+$asking = start('/second', $token);
+$second->wait_for_question($token, 1);
+my @led = (start('/leads_on', $token));
+$as->wait_for_question($token, 1);
+my $waited_since = time;
+push @led, start('/leads_on', $token);
+call('/barrier') for 1, 2;
+$as->release($token);
+$api->wait_for('/leads_on', 2);
+# The time of the first wait is over, as if the API had taken so long.
+ok(eventually(sub { time > $waited_since + 1.2 }), 'led on after a while');
+$api->release('/leads_on');
+call('/barrier') for 1, 2;
+$second->release($token);
+is(join(', ', map { $_->response()->status() } @led), '200, 200', 'both wait for the second question');
+is($asking->response()->status(), 200, 'as does who asks it');
 
 my $busy = token();
 $as->script($busy, { status => 503, headers => ['Retry-After' => 5] });

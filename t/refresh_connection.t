@@ -17,7 +17,7 @@ use Test::PhantomToken;
 
 plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(12);
+my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(15);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -38,6 +38,25 @@ http {
 
         location / { phantom_token on; phantom_token_cache_refresh 2s; proxy_pass http://127.0.0.1:8082; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+
+    server {
+        listen 127.0.0.1:8086;
+        server_name gateway;
+        error_log %%TESTDIR%%/gateway.log warn;
+
+        location / {
+            phantom_token on;
+            phantom_token_cache_refresh 1s;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /introspect {
+            internal;
+            # The first question is answered, and the next finds nobody.
+            set $port %%PORT_8081%%;
+            if ($request_uri = /later) { set $port %%PORT_8099%%; }
+            proxy_pass http://127.0.0.1:$port;
+        }
     }
 
     map $connection_time $age { ~^\d\. young; default old; }
@@ -105,3 +124,17 @@ for (
 }
 
 like($as->header(($as->requests())[-1], 'X-Proxy-Protocol'), qr/^192\.0\.2\.7 80$/, 'what the PROXY protocol says');
+
+# What NGINX says of trouble with a background question names the client and the server, in the log of the server block.
+
+my $lost = token();
+$as->script($lost, $as->jwt_answer(jwt()));
+is(call('/', $lost, port => 8086)->status(), 200, 'asked');
+my %answered;
+eventually(sub {
+    $answered{ call('/later', $lost, port => 8086)->status() }++;
+    return $t->read_file('gateway.log') =~ /connect\(\) failed/;
+});
+is(join(',', keys %answered), 200, 'trouble in the background');
+like($t->read_file('gateway.log'),
+    qr{while connecting to upstream, client: 127\.0\.0\.1, server: gateway, .*upstream: "http:}, 'its log line');

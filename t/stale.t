@@ -27,7 +27,7 @@ my @REFUSALS = (
     ['inactive', { status => 204 }, 401, 'inactive'],
 );
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(30 + 3 * @OUTAGES + 2 * @REFUSALS);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(31 + 3 * @OUTAGES + 2 * @REFUSALS);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -46,6 +46,11 @@ http {
         listen 127.0.0.1:8080;
 
         location /api {
+            phantom_token on;
+            phantom_token_cache_use_stale 10m;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /flapping {
             phantom_token on;
             phantom_token_cache_use_stale 10m;
             proxy_pass http://127.0.0.1:8082;
@@ -200,6 +205,19 @@ $as->release($shared);
 is($clients[0]->response()->header('Cache-Status'), 'STALE', 'and who asked');
 is($as->questions($shared), 2, 'with one question');
 
+# Half of the server's machines are away.
+
+my $half = token();
+$as->script($half, $as->jwt_answer(jwt()), { status => 503 });
+known('/flapping', $half);
+
+for (1 .. 10) {
+    call('/flapping', $half);
+    my $other = token();
+    $as->script($other, $as->jwt_answer(jwt()));
+    call('/flapping', $other);
+}
+
 # The log says it when it begins and when it ends, per location.
 
 $t->stop();
@@ -208,6 +226,7 @@ my @began = $log =~ /\[warn\].*phantom_token: (\w+), verdicts past their time ar
 my @ended = $log =~ /\[notice\].*phantom_token: the authorization server answers again, location "(\S+?)"/g;
 cmp_ok(@began / 2, '>=', 3, 'the beginning is logged');
 is(scalar(grep { $_ eq '/wait' } @began), 1, 'once for two requests');
+is(scalar(grep { $_ eq '/flapping' } @began), 1, 'and not each time that the server comes and goes');
 cmp_ok(scalar(@ended), '>=', 1, 'the end is logged');
 cmp_ok(@ended, '<=', @began / 2, 'and not more often than the beginning');
 is($began[0], 'server_unreachable', 'with the reason');

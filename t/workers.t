@@ -11,9 +11,10 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(62);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -34,7 +35,9 @@ http {
 
         location / { proxy_pass http://127.0.0.1:8082; }
         location /uncached { phantom_token_cache_max_ttl 0; proxy_pass http://127.0.0.1:8082; }
+        location /uncached.txt { phantom_token_cache_max_ttl 0; root %%TESTDIR%%; }
         location /impatient { phantom_token_lock_timeout 300ms; proxy_pass http://127.0.0.1:8082; }
+        location /patient { phantom_token_lock_timeout 2s; proxy_pass http://127.0.0.1:8082; }
         location /few { phantom_token_max_introspections 2; proxy_pass http://127.0.0.1:8082; }
         location /failing {
             phantom_token_introspection_endpoint /introspect?failing;
@@ -58,6 +61,8 @@ http {
     }
 }
 CONF
+
+$t->write_file('uncached.txt', 'A file: who asks for it again need not wait for the API.');
 
 my $as = authorization_server($t);
 my $api = api($t);
@@ -90,11 +95,23 @@ sub outcome {
     return join ' ', $response->status(), grep { defined } map { $response->header($_) } qw(Cache-Status Error);
 }
 
-# One question for both workers.
-
 my %worker = to_each_worker();
 my ($first, $second) = values %worker;
 is(scalar(keys %worker), 2, 'two workers');
+
+# Another one to the second worker, which says when that has taken up what was sent before.
+
+my ($worker_of_second) = grep { $worker{$_} == $second } keys %worker;
+my $third = http_connection();
+for (1 .. 1_000) {
+    last if $third->request('GET', '/none')->response()->header('Worker') eq $worker_of_second;
+    $third->close();
+    $third = http_connection();
+}
+
+sub barrier { return map { $third->request('GET', '/none')->response()->status() } 1, 2 }
+
+# One question for both workers.
 
 my ($token, $jwt) = (token(), jwt());
 $as->script($token, $as->jwt_answer($jwt, hold => 1));
@@ -103,7 +120,7 @@ $as->wait_for_question($token);
 ask($second, $token);
 my @more = map { http_connection() } 1 .. 20;
 ask($_, $token) for @more;
-is(call('/none')->status(), 204, 'nobody is held up') for 1, 2;
+is($_, 204, 'nobody is held up') for barrier();
 $as->release($token);
 my @responses = map { $_->response() } $first, $second, @more;
 is(outcome($responses[0]), '200 MISS', 'who asked');
@@ -119,13 +136,30 @@ $as->script($failed, { status => 503, headers => ['Retry-After' => 17], hold => 
 ask($first, $failed);
 $as->wait_for_question($failed);
 ask($second, $failed);
-call('/none') for 1, 2;
+barrier();
 $as->release($failed);
 @responses = map { $_->response() } $first, $second;
 is(join(', ', map { outcome($_) } @responses), '503 MISS server_busy, 503 WAIT server_busy', 'both learn of the failure');
 is(join(', ', map { $_->header('Retry-After') } @responses), '17, 17', 'with what the server says of it');
 is($as->questions($failed), 1, 'one question');
 is(outcome(call('/', $failed)), '200 MISS', 'the next one asks');
+
+# Not even in the other worker, before that has looked.
+
+for my $round (1 .. 3) {
+    my $once = token();
+    $as->script($once, { status => 503, hold => 1 }, $as->jwt_answer($jwt));
+    ask($first, $once);
+    $as->wait_for_question($once);
+    ask($second, $once);
+    barrier();
+    # The looks are 8 ms apart by then.
+    $as->release($once);
+    is(outcome($first->response()), '503 MISS server_busy', "round $round: a failure");
+    ask($third, $once);
+    is(outcome($third->response()), '200 MISS', "round $round: not for who comes right after");
+    is(outcome($second->response()), '503 WAIT server_busy', "round $round: for who waited");
+}
 
 # A verdict that may not be kept: each worker asks for those who wait there.
 
@@ -134,10 +168,28 @@ $as->script($uncached, $as->jwt_answer($jwt, hold => 1), $as->jwt_answer($jwt));
 ask($first, $uncached, '/uncached');
 $as->wait_for_question($uncached);
 ask($second, $uncached, '/uncached');
-call('/none') for 1, 2;
+barrier();
 $as->release($uncached);
 is(join(', ', map { outcome($_->response()) } $first, $second), '200 MISS, 200 MISS', 'not kept: both are served');
 is($as->questions($uncached), 2, 'not kept: by two questions');
+
+# Nor does a worker wait for one question of a busier one after the other.
+
+for my $round (1 .. 3) {
+    my $busy = token();
+    $as->script($busy, ($as->jwt_answer($jwt, hold => 1)) x 2, $as->jwt_answer($jwt));
+    ask($first, $busy, '/uncached.txt') for 1, 2;
+    $as->wait_for_question($busy);
+    ask($second, $busy, '/uncached.txt');
+    barrier();
+    $as->release($busy);
+    # Most often the first one asks again before.
+    my $asks = sub { return grep { $as->header($_, 'Worker') eq $worker_of_second } $as->requests($busy) };
+    ok(eventually(sub { return $asks->() == 1 }), "not kept, round $round: the second worker asks");
+    $as->release($busy);
+    is(join(', ', map { outcome($_->response()) } $first, $first, $second), join(', ', ('200 MISS') x 3),
+        "not kept, round $round: all are served");
+}
 
 # An asker that is late is replaced.
 
@@ -150,6 +202,19 @@ is(outcome($second->response()), '200 MISS', 'who waits for a late one asks');
 $as->release($late);
 is(outcome($first->response()), '200 MISS', 'the late answer is good for who asked');
 is($as->questions($late), 2, 'two questions');
+
+# Who waits for it in its own worker is served by what the other one has learned meanwhile.
+
+my $stuck = token();
+$as->script($stuck, $as->jwt_answer($jwt, hold => 1), $as->jwt_answer($jwt));
+ask($second, $stuck, '/impatient');
+$as->wait_for_question($stuck);
+ask($third, $stuck, '/patient');
+is(outcome($first->request('GET', '/', headers => [Authorization => "Bearer $stuck"])->response()), '200 MISS',
+    'the other worker asks');
+is(outcome($third->response()), '200 WAIT', 'at the end of a wait what is known by then counts');
+$as->release($stuck);
+is(outcome($second->response()), '200 MISS', 'and who asked is served at last');
 
 my $slow = token();
 $as->script($slow, $as->jwt_answer($jwt, hold => 1));
@@ -191,7 +256,7 @@ $as->wait_for_question($orphan);
 my ($victim) = grep { $worker{$_} == $first } keys %worker;
 is($as->header($as->last_request($orphan), 'Worker'), $victim, 'the worker that asks');
 ask($second, $orphan, '/few');
-is(call('/none')->status(), 204, 'the other one waits') for 1, 2;
+is($_, 204, 'the other one waits') for barrier();
 $t->expect_alerts(qr/worker process $victim exited on signal 9/);
 kill KILL => $victim;
 $response = $second->response();

@@ -20,7 +20,7 @@ use crate::key::TokenKey;
 use crate::lock::{Acquired, Lock};
 use crate::reason::Reason;
 pub use backoff::Noted;
-use table::{ASKING, Changing, ENDED, FREE, Header, LATE, Slot, Table};
+use table::{APART, ASKING, Changing, ENDED, FREE, Header, Slot, Table};
 
 /// The longest `Retry-After` that is kept with a failure.
 const MAX_RETRY_AFTER: usize = 40;
@@ -110,6 +110,9 @@ pub struct Asker {
     pub pid: i32,
     /// From then on it is late, and another one may ask.
     pub deadline: u64,
+    /// Whether it follows another one's question. If not, it asks whoever else does, for itself: what it followed
+    /// has ended with a verdict that is nowhere to be had.
+    pub follows: bool,
 }
 
 /// This process's handle of the table.
@@ -194,17 +197,23 @@ impl Flights {
         is_alive: impl Fn(i32) -> bool,
     ) -> Begin {
         let Some(mut table) = self.lock() else { return Begin::Full };
+        let mut state = ASKING;
         if let Some(found) = table.find(key) {
             let slot = table.slot(found);
-            if now < slot.deadline && (slot.pid == asker.pid || is_alive(slot.pid)) {
+            let is_good = now < slot.deadline && (slot.pid == asker.pid || is_alive(slot.pid));
+            if is_good && asker.follows {
                 table.change();
                 table.slot_mut(found).followed = 1;
                 table.done();
                 return Begin::Follow(Ticket { slot: found, serial: slot.serial });
             }
-            table.change();
-            let state = if is_alive(slot.pid) { LATE } else { FREE };
-            table.slot_mut(found).state = state;
+            if is_good {
+                state = APART;
+            } else {
+                table.change();
+                let state = if is_alive(slot.pid) { APART } else { FREE };
+                table.slot_mut(found).state = state;
+            }
         }
         if table.in_flight() >= limit.min(self.slots) {
             table.sweep(now, &is_alive);
@@ -225,7 +234,7 @@ impl Flights {
             began: now,
             deadline: asker.deadline,
             pid: asker.pid,
-            state: ASKING,
+            state,
             ..Slot::EMPTY
         };
         table.done();
@@ -261,7 +270,7 @@ impl Flights {
 
     fn end(&self, ticket: Ticket, change: impl FnOnce(&mut Slot)) {
         let Some(mut table) = self.lock() else { return };
-        if table.is_current(ticket) && matches!(table.slot(ticket.slot).state, ASKING | LATE) {
+        if table.is_current(ticket) && matches!(table.slot(ticket.slot).state, ASKING | APART) {
             table.change();
             change(table.slot_mut(ticket.slot));
             table.shrink();
@@ -278,7 +287,7 @@ impl Flights {
         }
         let slot = table.slot(ticket.slot);
         match slot.state {
-            ASKING | LATE if now < slot.deadline && is_alive(slot.pid) => Poll::Pending,
+            ASKING | APART if now < slot.deadline && is_alive(slot.pid) => Poll::Pending,
             ENDED if slot.failed == 0 => Poll::Answered,
             ENDED => Poll::Failed(Failure {
                 reason: Reason::of_code(slot.reason).unwrap_or(Reason::Internal),

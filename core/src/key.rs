@@ -109,10 +109,10 @@ pub fn identity<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     RealmKey::derive(IDENTITY_CONTEXT, &[0; 32], parts).0
 }
 
-/// A number for a server, by where it is asked.
+/// A number for a server, by all that leads to it.
 #[must_use]
-pub fn server_number(endpoint: &[u8]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = identity([endpoint]);
+pub fn server_number<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = identity(parts);
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 

@@ -27,14 +27,15 @@ const SPARE_PART: usize = 8;
 pub(super) struct Background(NonNull<ngx_http_request_t>);
 
 impl Background {
-    /// `None`: no memory, no connection or no descriptor is left.
-    pub(super) fn create(client: Request<'_>) -> Option<Self> {
+    /// Whether there are connections enough. They are for clients first: NGINX would close idle ones to make room.
+    pub(super) fn has_room() -> bool {
         // SAFETY: the cycle of a running worker lives.
         let (free, all) = unsafe { ((*ngx_cycle).free_connection_n, (*ngx_cycle).connection_n) };
-        if free <= all / SPARE_PART {
-            // Connections are for clients first: NGINX would close idle ones to make room.
-            return None;
-        }
+        free > all / SPARE_PART
+    }
+
+    /// `None`: no memory, no connection or no descriptor is left.
+    pub(super) fn create(client: Request<'_>) -> Option<Self> {
         // SAFETY: the connection is fresh, and `run` and `hang_up` are for requests as made here.
         unsafe {
             let connection = connection::open(client, run, hang_up)?.as_ptr();
@@ -93,7 +94,8 @@ impl Background {
     }
 }
 
-/// Runs the subrequest, and what NGINX posts for it.
+/// Runs the subrequest, and what NGINX posts for it. NGINX calls this as well when what a terminated request was
+/// blocked by is over.
 unsafe extern "C" fn run(event: *mut ngx_event_t) {
     guard((), || {
         // SAFETY: NGINX calls with the write event of our connection, whose data is our request, with its
@@ -108,6 +110,9 @@ unsafe extern "C" fn run(event: *mut ngx_event_t) {
                 if let Some(context) = request.slot().cast::<Context>().as_ref() {
                     subrequest::nudge(context);
                 }
+            }
+            if let Some(handler) = (*request.as_ptr()).write_event_handler {
+                handler(request.as_ptr());
             }
             ngx_http_run_posted_requests(connection);
         }
@@ -137,16 +142,23 @@ unsafe extern "C" fn hang_up(event: *mut ngx_event_t) {
 
 /// NGINX has terminated the request, and its subrequest with it.
 unsafe extern "C" fn terminated(request: *mut ngx_http_request_t) {
-    // SAFETY: NGINX resumes the live request once, after the cleanup of what it did.
-    guard((), || unsafe { free(request) });
+    guard((), || {
+        // SAFETY: NGINX resumes the live request after the cleanup of what it did, and again if something (a thread,
+        // the lock of proxy_cache) was still at work on it.
+        unsafe {
+            if (*request).blocked() == 0 {
+                free(request);
+            }
+        }
+    });
 }
 
 /// The answer is there: the request has done its work.
 unsafe extern "C" fn finish(request: *mut ngx_http_request_t) {
     guard((), || {
-        // SAFETY: NGINX resumes the live request, after its only subrequest was finalised.
+        // SAFETY: the request is live; it counts itself alone once its only subrequest was finalised.
         unsafe {
-            if (*request).count() == 1 {
+            if (*request).count() == 1 && (*request).blocked() == 0 {
                 free(request);
             }
         }

@@ -4,8 +4,11 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use nginx_sys::{ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_event_t, ngx_msec_t, ngx_pid};
-use phantom_token_core::flights::{Asker, Begin, Failure, Flights, Poll, Ticket};
+use nginx_sys::{
+    ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_del_timer, ngx_event_t,
+    ngx_http_complex_value_t, ngx_msec_t, ngx_pid,
+};
+use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
 use phantom_token_core::reason::Reason;
 
@@ -31,15 +34,17 @@ pub(super) enum Turn {
     Follow(NonNull<Flight>),
 }
 
-/// Takes a turn, or finds that another worker has it. `Err`: the question may not be asked now.
+/// Takes a turn, or finds that another worker has it, if the request `follows` others. `Err`: the question may not
+/// be asked now.
 pub(super) fn take_turn(
     location: &LocationConf,
     key: TokenKey,
     server: u64,
+    follows: bool,
 ) -> Result<Turn, Reason> {
     let Some(flights) = location.flights() else { return Ok(Turn::Ask(None)) };
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now), now, limit(location), is_alive) {
+    match flights.begin(&key, asker(location, now, follows), now, limit(location), is_alive) {
         Begin::Ask(ticket) => {
             if let Some(reason) = flights.back_off(server, now) {
                 flights.abandon(ticket);
@@ -62,7 +67,9 @@ pub(super) fn take_turn_alone(
 ) -> Option<ZoneTicket> {
     let flights = location.flights()?;
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now), now, limit(location), is_alive) {
+    // A quarter is left to requests that wait.
+    let limit = limit(location) - limit(location) / 4;
+    match flights.begin(&key, asker(location, now, true), now, limit, is_alive) {
         Begin::Ask(ticket) if flights.back_off(server, now).is_some() => {
             flights.abandon(ticket);
             None
@@ -80,22 +87,27 @@ pub(super) fn give_back((zone, ticket): ZoneTicket) {
     }
 }
 
-fn asker(location: &LocationConf, now: u64) -> Asker {
+fn asker(location: &LocationConf, now: u64, follows: bool) -> Asker {
     // SAFETY: NGINX has set its process id.
     let pid = unsafe { ngx_pid };
-    Asker { pid, deadline: now.saturating_add(location.lock_timeout as u64) }
+    Asker { pid, deadline: now.saturating_add(location.lock_timeout as u64), follows }
 }
 
 fn limit(location: &LocationConf) -> usize {
     usize::try_from(location.max_introspections).unwrap_or(1)
 }
 
-/// The number of the server that an endpoint names.
+/// The number of the server that is asked: the endpoint of this server block, and what
+/// `phantom_token_cache_key` says of a `proxy_pass` that varies. One server's outage is not another one's.
 pub(super) fn server_of(request: Request<'_>, location: &LocationConf) -> u64 {
-    // SAFETY: compiled for this configuration, or null.
-    let endpoint = NonNull::new(location.question_uri())
-        .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) });
-    endpoint.map_or(0, key::server_number)
+    let evaluate = |value: *mut ngx_http_complex_value_t| {
+        // SAFETY: compiled for this configuration, or null.
+        NonNull::new(value).and_then(|value| unsafe { request.evaluate(value.as_ptr()) })
+    };
+    let block = request.server().identity.get();
+    let endpoint = evaluate(location.question_uri());
+    let tenant = evaluate(location.cache_key);
+    key::server_number([&block[..], endpoint.unwrap_or_default(), tenant.unwrap_or_default()])
 }
 
 /// Whether a process lives. Workers run as one user, so that the answer is never "not allowed".
@@ -126,7 +138,7 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
         let followed = NonNull::new(room)?.cast::<Followed>();
         let raw = followed.as_ptr();
         raw.write(Followed {
-            flight: Flight::new(key),
+            flight: Flight::new(key, true),
             event: core::mem::zeroed(),
             nobody: core::mem::zeroed(),
             zone,
@@ -148,18 +160,10 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
 /// Time to look whether the question has ended.
 unsafe extern "C" fn look(event: *mut ngx_event_t) {
     guard((), || {
-        // SAFETY: the event is part of a followed flight, which is in the table until it lands here. Its zone
-        // lives as long as the requests that wait; if none does, it is not looked at.
+        // SAFETY: the event is part of a followed flight, which is in the table until it lands.
         unsafe {
             let raw = event.byte_sub(core::mem::offset_of!(Followed, event)).cast::<Followed>();
-            let flight = NonNull::from(&mut *raw).cast::<Flight>();
-            if !flight::is_awaited(flight) {
-                land(raw, Poll::Gone);
-                return;
-            }
-            let found = (*(*raw).zone).flights().map_or(Poll::Gone, |flights: &Flights| {
-                flights.poll((*raw).ticket, request::monotonic(), is_alive)
-            });
+            let found = poll(raw);
             if found == Poll::Pending {
                 (*raw).look = ((*raw).look * 2).min(MAX_LOOK);
                 ngx_add_timer(event, (*raw).look);
@@ -170,19 +174,50 @@ unsafe extern "C" fn look(event: *mut ngx_event_t) {
     });
 }
 
+/// Whether a question that is in flight here has ended in another worker, without a verdict, and this one has not
+/// looked yet: who comes now has no part in that. Those who wait learn of it.
+pub(super) fn has_failed(flight: NonNull<Flight>) -> bool {
+    // SAFETY: the flight is in the table; if another worker asks, it is the first field of a followed one.
+    unsafe {
+        if !flight::is_elsewhere(flight) {
+            return false;
+        }
+        let raw = flight.cast::<Followed>().as_ptr();
+        match poll(raw) {
+            Poll::Pending | Poll::Answered => false,
+            end => {
+                ngx_del_timer(&raw mut (*raw).event);
+                land(raw, end);
+                true
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The followed flight is in the table.
+unsafe fn poll(followed: *mut Followed) -> Poll {
+    // SAFETY: the caller says so. The zone lives as long as the requests that wait; if none does, it is not looked
+    // at.
+    unsafe {
+        if !flight::is_awaited(NonNull::new_unchecked(followed).cast()) {
+            return Poll::Gone;
+        }
+        (*(*followed).zone).flights().map_or(Poll::Gone, |flights: &Flights| {
+            flights.poll((*followed).ticket, request::monotonic(), is_alive)
+        })
+    }
+}
+
 /// # Safety
 /// The followed flight is in the table, and its timer is not set.
 unsafe fn land(followed: *mut Followed, end: Poll) {
-    let failure: Option<Failure> = match end {
-        Poll::Failed(failure) => Some(failure),
-        _ => None,
-    };
     // SAFETY: the caller says so; nobody knows the flight once it has landed.
     unsafe {
-        flight::land(NonNull::new_unchecked(followed).cast(), |waiting| match &failure {
-            Some(failure) => answer::fail(waiting, failure.reason, failure.retry_after()),
-            // What the cache knows by now, or another question.
-            None => answer::reopen(waiting),
+        flight::land(NonNull::new_unchecked(followed).cast(), |waiting| match &end {
+            Poll::Failed(failure) => answer::fail(waiting, failure.reason, failure.retry_after()),
+            Poll::Answered => answer::look_up(waiting),
+            Poll::Gone | Poll::Pending => answer::reopen(waiting),
         });
         // NGINX allocates with malloc.
         libc::free(followed.cast());

@@ -12,12 +12,15 @@ const GRACE: u64 = 2_000;
 /// Longer than any question: beyond it the process of this number is another one.
 pub(super) const FORGOTTEN: u64 = 15 * 60 * 1_000;
 
+/// How many processes are kept in mind while the table is looked through.
+const KNOWN: usize = 64;
+
 /// A slot that holds nothing.
 pub(super) const FREE: u8 = 0;
 /// In flight, and found by its key.
 pub(super) const ASKING: u8 = 1;
-/// In flight, but too late for others to rely on it. It counts.
-pub(super) const LATE: u8 = 2;
+/// In flight, but nobody finds it: it is late, or another one asks as well. It counts.
+pub(super) const APART: u8 = 2;
 /// At its end.
 pub(super) const ENDED: u8 = 3;
 
@@ -143,13 +146,28 @@ impl Table<'_> {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.used().iter().filter(|slot| matches!(slot.state, ASKING | LATE)).count()
+        self.used().iter().filter(|slot| matches!(slot.state, ASKING | APART)).count()
     }
 
     /// Takes out the questions of processes that are gone.
     pub(super) fn sweep(&mut self, now: u64, is_alive: &impl Fn(i32) -> bool) {
         self.change();
-        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, ASKING | LATE)) {
+        // Many questions are those of few processes, and to ask the system for each would keep others waiting.
+        let mut known = [None; KNOWN];
+        let mut is_alive = |pid: i32| {
+            let at = pid.unsigned_abs() as usize % KNOWN;
+            match known.get(at).copied().flatten() {
+                Some((known, lives)) if known == pid => lives,
+                _ => {
+                    let lives = is_alive(pid);
+                    if let Some(place) = known.get_mut(at) {
+                        *place = Some((pid, lives));
+                    }
+                    lives
+                }
+            }
+        };
+        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, ASKING | APART)) {
             if now.saturating_sub(slot.began) >= FORGOTTEN || !is_alive(slot.pid) {
                 *slot = Slot::EMPTY;
             }

@@ -1,6 +1,6 @@
 //! The table as several processes use it. Time and life are the test's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use super::table::FORGOTTEN;
@@ -59,7 +59,13 @@ impl Processes {
 const LIMIT: usize = 64;
 
 fn begin(flights: &Flights, number: u32, pid: i32, now: u64, alive: &Processes) -> Begin {
-    flights.begin(&key(number), Asker { pid, deadline: now + 5_000 }, now, LIMIT, alive.is_alive())
+    flights.begin(
+        &key(number),
+        Asker { pid, deadline: now + 5_000, follows: true },
+        now,
+        LIMIT,
+        alive.is_alive(),
+    )
 }
 
 fn asked(begin: Begin) -> Ticket {
@@ -153,12 +159,36 @@ fn a_late_asker_is_replaced_but_counts() {
 }
 
 #[test]
+fn who_does_not_follow_asks_apart() {
+    let mut memory = Memory::new(64);
+    let alive = Processes::new(&[1, 2, 3]);
+    let flights = memory.create();
+    let apart = |pid, limit| {
+        let asker = Asker { pid, deadline: 5_100, follows: false };
+        flights.begin(&key(7), asker, 100, limit, alive.is_alive())
+    };
+    let first = asked(begin(&flights, 7, 1, 100, &alive));
+    let second = asked(apart(2, 2));
+    assert_ne!(second, first);
+    assert_eq!(flights.in_flight(), 2);
+    assert_eq!(apart(3, 2), Begin::Full, "it counts");
+    assert_eq!(followed(begin(&flights, 7, 3, 110, &alive)), first, "and nobody follows it");
+    flights.finish(second, End::Answered, 120);
+    assert_eq!(flights.in_flight(), 1);
+    assert_eq!(flights.poll(first, 120, alive.is_alive()), Poll::Pending);
+    flights.finish(first, End::Answered, 130);
+    // Where nobody else asks, others may follow.
+    let alone = asked(apart(2, 2));
+    assert_eq!(followed(begin(&flights, 7, 3, 140, &alive)), alone);
+}
+
+#[test]
 fn the_limit_counts_the_living() {
     let mut memory = Memory::new(64);
     let alive = Processes::new(&[1, 2, 3]);
     let flights = memory.create();
     let ask = |number, pid, now, limit| {
-        let asker = Asker { pid, deadline: now + 5_000 };
+        let asker = Asker { pid, deadline: now + 5_000, follows: true };
         flights.begin(&key(number), asker, now, limit, alive.is_alive())
     };
     let first = asked(ask(1, 1, 100, 2));
@@ -173,6 +203,25 @@ fn the_limit_counts_the_living() {
     assert_eq!(ask(4, 3, 9_000, 2), Begin::Full);
     // Nobody asks for so long: the numbers are others' by now.
     asked(ask(4, 3, 9_000 + FORGOTTEN, 2));
+}
+
+#[test]
+fn who_is_refused_costs_little() {
+    let mut memory = Memory::new(1_000);
+    let flights = memory.create();
+    let calls = Cell::new(0);
+    let begin = |number: u32| {
+        let pid = (number % 4) as i32 + 1;
+        let asker = Asker { pid, deadline: 5_000, follows: true };
+        calls.set(0);
+        flights.begin(&key(number), asker, 100, 1_000, |_| {
+            calls.set(calls.get() + 1);
+            true
+        })
+    };
+    assert!((0..1_000).map(begin).all(|begun| matches!(begun, Begin::Ask(_))));
+    assert_eq!(begin(1_000), Begin::Full);
+    assert_eq!(calls.get(), 4, "one look per process, not per question");
 }
 
 #[test]

@@ -95,7 +95,8 @@ unsafe fn furnish(
         log.copy_from_nonoverlapping((*connection).log, 1);
         (*log).connection = number as ngx_atomic_uint_t;
         (*log).data = context.cast();
-        (*log).handler = None;
+        // NGINX's for requests: it names client, server and upstream, by the data above.
+        (*log).handler = (*(*theirs).log).handler;
         (*connection).log = log;
         (*(*connection).read).log = log;
         (*(*connection).write).log = log;

@@ -79,7 +79,7 @@ sub has_module {
     my ($self, $feature) = @_;
 
     return 1 if $feature eq 'http';
-    return $self->{configuration} =~ /--with-debug\b/ if $feature eq 'debug';
+    return $self->{configuration} =~ /--with-$feature\b/ if $feature eq 'debug' || $feature eq 'threads';
 
     (my $name = $feature) =~ s/^http_//;
     return $self->{configuration} !~ /\Q$WITHOUT{$name}\E\b/ if $WITHOUT{$name};
