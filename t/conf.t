@@ -308,7 +308,7 @@ my @accepted = (
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 30);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 37);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
