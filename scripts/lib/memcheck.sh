@@ -3,11 +3,12 @@
 
 memcheck_logs=$target/memcheck/logs
 
-# Hit, miss, wait and refusal, every kind of answer, redirects, aborts, header surgery, request bodies, reload.
+# Hit, miss, wait and refusal, every kind of answer, verified ones too, redirects, aborts, header surgery, request
+# bodies, reload.
 # shellcheck disable=SC2034 # scripts/memcheck uses it
 memcheck_files=(
-    answers.t bodies.t cache.t credentials.t h2.t headers.t moves.t redirects.t refusals.t reload.t
-    satisfy.t single_flight.t translate.t variables.t
+    answers.t bodies.t cache.t credentials.t h2.t headers.t jwks_file.t moves.t redirects.t refusals.t
+    reload.t satisfy.t single_flight.t translate.t variables.t
 )
 
 need_memcheck_tools() {

@@ -7,7 +7,7 @@ use super::algorithm::signature_len;
 use super::header::Header;
 use super::{KeySet, VerifyError};
 use crate::json::{self, Value};
-use crate::jwt::{self, Kind};
+use crate::jwt::{self, JwtError, Kind};
 use crate::members;
 use crate::raw_json;
 use crate::record::UnixMillis;
@@ -57,7 +57,7 @@ pub fn verify(
     let mut scratch = vec![0; jwt.len()];
     let payload = jwt::payload(jwt, kind, &mut scratch)?;
 
-    let encoding = |_| VerifyError::Jwt(jwt::JwtError::Encoding);
+    let encoding = |_| VerifyError::Jwt(JwtError::Encoding);
     let header = jwt.get(..header_len).unwrap_or_default();
     let header = Header::read(&URL_SAFE_NO_PAD.decode(header).map_err(encoding)?)?;
     let longest = signature_len(header.algorithm);
@@ -205,9 +205,14 @@ fn check_claims(
     }
     let latest = now.saturating_add(expect.leeway.max(0));
     let mut begins_late = claims.begins_after(latest);
-    if kind == Kind::Envelope {
-        let inside = inside.filter(|_| claims.is_dated).ok_or(VerifyError::Payload)?;
-        begins_late |= Claims::read(inside.as_bytes(), None)?.begins_after(latest);
+    match kind {
+        Kind::Envelope => {
+            let inside = inside.filter(|_| claims.is_dated).ok_or(VerifyError::Payload)?;
+            begins_late |= Claims::read(inside.as_bytes(), None)?.begins_after(latest);
+        }
+        // An answer about some token is none itself, whatever its `typ` leaves out.
+        Kind::AccessToken if inside.is_some() => return Err(JwtError::Envelope.into()),
+        Kind::AccessToken => {}
     }
     if begins_late {
         return Err(VerifyError::NotYet);

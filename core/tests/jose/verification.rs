@@ -421,6 +421,10 @@ fn envelopes() {
     // By its `typ` it is no access token, and an access token is no envelope.
     let as_token = read(&es256(header, CLAIMS), &keys);
     assert_eq!(as_token, Err(VerifyError::Jwt(JwtError::Envelope)));
+    for payload in [ENVELOPE, r#"{"iss":"https://as.example","aud":"api","token_introspection":1}"#]
+    {
+        assert_eq!(read(&with_claims(payload), &keys), Err(VerifyError::Jwt(JwtError::Envelope)));
+    }
     assert_eq!(read_envelope(&token("ES256"), &keys), Err(VerifyError::Payload));
     let cases = [
         (r#""iat":1699999990"#, r#""x":1"#, VerifyError::Payload),

@@ -34,6 +34,9 @@ pub fn accepts(jwt: &[u8], header: &[u8], kind: Kind, expected: &Expected<'_>) -
     let Some([inside, iat, exp]) = only(&payload, ["token_introspection", "iat", "exp"]) else {
         return Some(false);
     };
+    if kind == Kind::AccessToken && inside.is_some() {
+        return Some(false);
+    }
     if kind == Kind::Envelope {
         let Some(Value::Object(inside)) = inside else { return Some(false) };
         if matches!(iat, None | Some(Value::Null)) || only(inside, NAMES).is_none() {
@@ -89,9 +92,11 @@ fn in_time(object: &Object, begins_by: i64) -> Option<bool> {
         return Some(false);
     }
     let [_, nbf, iat] = dates;
-    [nbf, iat].into_iter().flatten().filter_map(seconds).fold(Some(true), |verdict, date| {
-        and(verdict, compare(date, begins_by).map(|after| after <= 0))
-    })
+    let mut verdict = Some(true);
+    for date in [nbf, iat].into_iter().flatten().filter_map(seconds) {
+        verdict = and(verdict, compare(date, begins_by).map(|after| after <= 0));
+    }
+    verdict
 }
 
 /// A date beside an instant: before, at or after it.
