@@ -27,6 +27,9 @@ pub mod jwt;
 pub mod key;
 mod lock;
 mod members;
+#[cfg(test)]
+#[path = "../tests/support/processes.rs"]
+mod processes;
 mod raw_json;
 pub mod reason;
 pub mod record;

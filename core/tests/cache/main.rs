@@ -6,5 +6,9 @@ mod damage;
 mod documents;
 mod model;
 mod processes;
+#[path = "../support/random.rs"]
+mod random;
 mod resize;
+#[path = "../support/processes.rs"]
+mod shared;
 mod support;
