@@ -4,6 +4,7 @@
 mod behaviour;
 mod damage;
 mod documents;
+mod ledger;
 mod model;
 mod processes;
 #[path = "../support/random.rs"]
@@ -12,3 +13,4 @@ mod resize;
 #[path = "../support/processes.rs"]
 mod shared;
 mod support;
+mod survival;

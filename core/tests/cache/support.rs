@@ -6,7 +6,7 @@ use phantom_token_core::key::{RealmKey, TokenKey};
 use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
 pub(crate) use crate::random::Random;
-pub(crate) use crate::shared::{Memory, fork, kill, wait};
+pub(crate) use crate::shared::{Memory, fork, kill, wait, wait_at_most};
 
 pub(crate) const SECRET: [u8; 32] = [0x5a; 32];
 pub(crate) const NOW: UnixMillis = 1_700_000_000_000;
