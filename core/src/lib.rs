@@ -30,6 +30,9 @@ mod members;
 #[cfg(test)]
 #[path = "../tests/support/processes.rs"]
 mod processes;
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
 mod raw_json;
 pub mod reason;
 pub mod record;
