@@ -4,6 +4,7 @@
 mod behaviour;
 mod damage;
 mod documents;
+mod junk;
 mod ledger;
 mod model;
 mod processes;
