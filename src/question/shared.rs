@@ -20,6 +20,9 @@ use crate::request::{self, Request};
 const FIRST_LOOK: ngx_msec_t = 1;
 const MAX_LOOK: ngx_msec_t = 8;
 
+/// What part of the questions that are allowed is for requests that wait for the answer.
+const WAITING_PART: usize = 4;
+
 /// What a zone knows a question by.
 pub(super) type ZoneTicket = (*const Zone, Ticket);
 
@@ -54,7 +57,8 @@ pub(super) fn take_turn(
     }
 }
 
-/// Takes a turn if nobody else has it and the question may be asked now.
+/// Takes a turn if nobody else has it and the question may be asked now. A quarter of the questions that are
+/// allowed is for requests that wait: many verdicts may age at once.
 pub(super) fn take_turn_alone(
     location: &LocationConf,
     key: TokenKey,
@@ -62,7 +66,8 @@ pub(super) fn take_turn_alone(
 ) -> Option<ZoneTicket> {
     let flights = location.flights()?;
     let now = request::monotonic();
-    match flights.begin(&key, asker(location, now), now, limit(location), is_alive) {
+    let limit = limit(location) - limit(location) / WAITING_PART;
+    match flights.begin(&key, asker(location, now), now, limit, is_alive) {
         Begin::Ask(ticket) if flights.back_off(server, now).is_some() => {
             flights.abandon(ticket);
             None
