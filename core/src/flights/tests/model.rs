@@ -17,6 +17,8 @@ use crate::processes::{Memory, fork, kill, wait, wait_at_most};
 use crate::random::Random;
 
 const OPERATIONS: u64 = 1_000_000;
+/// Operations between two kills, at least.
+const UNDISTURBED: u64 = 1_000;
 /// Within so long something must happen, or a lock is held for ever.
 const STUCK: Duration = Duration::from_secs(60);
 const PROCESSES: usize = 3;
@@ -439,7 +441,7 @@ fn the_table_survives_whatever_is_killed() {
 
     let begin = Instant::now();
     let mut children: [i32; PROCESSES] = std::array::from_fn(start);
-    let (mut kills, mut progress) = (0, (0, Instant::now()));
+    let (mut kills, mut last_kill, mut progress) = (0, 0, (0, Instant::now()));
     while board.operations.load(Relaxed) < operations() && board.divergence.load(Relaxed) == 0 {
         // At whatever instant: this waits for nothing.
         std::thread::sleep(Duration::from_micros(chance(6_000)));
@@ -448,6 +450,10 @@ fn the_table_survives_whatever_is_killed() {
             progress = (done, Instant::now());
         }
         assert!(progress.1.elapsed() < STUCK, "nothing happens any more");
+        if done < last_kill + UNDISTURBED {
+            continue;
+        }
+        last_kill = done;
         let number = chance(PROCESSES as u64) as usize;
         kill(children[number]);
         let status = wait(children[number]);
@@ -512,5 +518,5 @@ fn the_table_survives_whatever_is_killed() {
     for (name, counter) in [("answers", &board.answered), ("failures", &board.failed)] {
         assert!(count(counter) * 200 > operations(), "{name} are to be seen");
     }
-    assert!(count(&board.counted) * 4 > count(&board.asked), "the limit is to be looked at");
+    assert!(count(&board.counted) * 20 > count(&board.asked), "the limit is to be looked at");
 }
