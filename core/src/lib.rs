@@ -31,6 +31,12 @@ pub mod key;
 mod lock;
 mod members;
 pub mod metadata;
+#[cfg(test)]
+#[path = "../tests/support/processes.rs"]
+mod processes;
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
 mod raw_json;
 pub mod reason;
 pub mod record;

@@ -10,6 +10,10 @@ use std::mem::MaybeUninit;
 #[repr(transparent)]
 pub(crate) struct Lock(UnsafeCell<libc::pthread_mutex_t>);
 
+/// After so many nanoseconds who waits for the lock looks at it unasked.
+const LONGEST_SLEEP: libc::c_long = 5_000_000;
+const SECOND: libc::c_long = 1_000_000_000;
+
 /// How the lock came into our hands.
 pub(crate) enum Acquired {
     /// From nobody, or from an owner that gave it back.
@@ -60,13 +64,36 @@ impl Lock {
     }
 
     /// Waits for the lock. Uncontended, this is no system call.
+    ///
+    /// No wait is for ever: if the process that is woken is killed before it has the lock, and another one has
+    /// taken it meanwhile, which knows of nobody that waits, then nobody is woken any more.
     #[inline]
     pub(crate) fn acquire(&self) -> Acquired {
         // SAFETY: a `&Lock` exists only where `init` has made the mutex.
-        match unsafe { libc::pthread_mutex_lock(self.0.get()) } {
+        let mut result = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
+        while matches!(result, libc::EBUSY | libc::ETIMEDOUT) {
+            result = self.wait();
+        }
+        match result {
             0 => Acquired::Free,
             libc::EOWNERDEAD => Acquired::OwnerDied,
             _ => Acquired::Unavailable,
+        }
+    }
+
+    /// Waits for at most [`LONGEST_SLEEP`].
+    #[cold]
+    fn wait(&self) -> i32 {
+        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the time is this function's own; the mutex as in `acquire`.
+        unsafe {
+            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until);
+            until.tv_nsec += LONGEST_SLEEP;
+            if until.tv_nsec >= SECOND {
+                until.tv_nsec -= SECOND;
+                until.tv_sec += 1;
+            }
+            libc::pthread_mutex_timedlock(self.0.get(), &raw const until)
         }
     }
 
@@ -86,4 +113,77 @@ impl Lock {
 
 fn check(error: i32) -> Result<(), i32> {
     if error == 0 { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::processes::{Memory, fork, wait, wait_at_most};
+
+    fn lock_in(memory: &Memory) -> &Lock {
+        let lock: NonNull<Lock> = memory.base.cast();
+        // SAFETY: zeroed, aligned to a page, shared, and mapped until the end of the test.
+        unsafe {
+            Lock::init(lock.as_ptr()).unwrap();
+            lock.as_ref()
+        }
+    }
+
+    /// Returns when the process sleeps until a lock is free.
+    fn wait_until_asleep(pid: libc::pid_t) {
+        let sleeps = || {
+            let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+            call.starts_with(&format!("{} ", libc::SYS_futex))
+        };
+        while !sleeps() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_lock_of_a_killed_owner_is_had_and_said_to_be() {
+        let memory = Memory::new(4096);
+        let lock = lock_in(&memory);
+        let child = fork(|| {
+            lock.acquire();
+            // SAFETY: kills this child.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            0
+        });
+        wait(child);
+        assert!(matches!(lock.acquire(), Acquired::OwnerDied));
+        lock.mark_consistent();
+        lock.release();
+        assert!(matches!(lock.acquire(), Acquired::Free));
+        assert!(matches!(lock.acquire(), Acquired::Unavailable), "this thread holds it");
+        lock.release();
+    }
+
+    /// Two processes wait. The one that is woken is killed before it has the lock, and a third one has taken the lock
+    /// meanwhile: this one does not know that somebody waits, and wakes nobody when it gives the lock back.
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn who_waits_does_not_rely_on_being_woken() {
+        const WAITERS: u32 = 1 << 31;
+        let memory = Memory::new(4096);
+        let lock = lock_in(&memory);
+        lock.acquire();
+        let child = fork(|| {
+            let fine = matches!(lock.acquire(), Acquired::Free);
+            lock.release();
+            i32::from(!fine)
+        });
+        wait_until_asleep(child);
+        // SAFETY: glibc's mutex begins with the word that is waited for.
+        let word = unsafe { memory.base.cast::<AtomicU32>().as_ref() };
+        assert_ne!(word.fetch_and(!WAITERS, Relaxed) & WAITERS, 0, "somebody waits");
+        lock.release();
+        let status = wait_at_most(child, Duration::from_secs(10));
+        assert_eq!(status, Some(0), "waits for ever for a lock that is free");
+    }
 }

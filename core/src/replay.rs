@@ -103,7 +103,7 @@ impl Replays {
 }
 
 /// Writes to a free slot of the buckets, the emptier one first. `None`: there is none.
-fn take<'t>(places: [&'t [AtomicU64]; 2], value: u64, now: u64) -> Option<&'t AtomicU64> {
+fn take(places: [&[AtomicU64]; 2], value: u64, now: u64) -> Option<&AtomicU64> {
     let free = |place: &[AtomicU64]| {
         place.iter().filter(|slot| is_free(slot.load(Ordering::SeqCst), now)).count()
     };

@@ -23,6 +23,9 @@ use crate::request::{self, Request};
 const FIRST_LOOK: ngx_msec_t = 1;
 const MAX_LOOK: ngx_msec_t = 8;
 
+/// What part of the questions that are allowed is for requests that wait for the answer.
+const WAITING_PART: usize = 4;
+
 /// What a zone knows a question by.
 pub(super) type ZoneTicket = (*const Zone, Ticket);
 
@@ -59,7 +62,8 @@ pub(super) fn take_turn(
     }
 }
 
-/// Takes a turn if nobody else has it and the question may be asked now.
+/// Takes a turn if nobody else has it and the question may be asked now. A quarter of the questions that are
+/// allowed is for requests that wait: many verdicts may age at once.
 pub(super) fn take_turn_alone(
     location: &LocationConf,
     key: TokenKey,
@@ -67,8 +71,7 @@ pub(super) fn take_turn_alone(
 ) -> Option<ZoneTicket> {
     let flights = location.flights()?;
     let now = request::monotonic();
-    // A quarter is left to requests that wait.
-    let limit = limit(location) - limit(location) / 4;
+    let limit = limit(location) - limit(location) / WAITING_PART;
     match flights.begin(&key, asker(location, now, true), now, limit, is_alive) {
         Begin::Ask(ticket) if flights.back_off(server, now).is_some() => {
             flights.abandon(ticket);

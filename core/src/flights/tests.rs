@@ -1,5 +1,7 @@
 //! The table as several processes use it. Time and life are the test's.
 
+mod model;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 

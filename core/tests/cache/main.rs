@@ -4,8 +4,15 @@
 mod behaviour;
 mod damage;
 mod documents;
+mod junk;
+mod ledger;
 mod model;
 mod overwritten;
 mod processes;
+#[path = "../support/random.rs"]
+mod random;
 mod resize;
+#[path = "../support/processes.rs"]
+mod shared;
 mod support;
+mod survival;

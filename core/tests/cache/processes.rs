@@ -10,34 +10,6 @@ use phantom_token_core::record::Record;
 
 use crate::support::*;
 
-/// Runs `work` in a child process; what it returns is the exit status.
-pub(crate) fn fork(work: impl FnOnce() -> i32) -> libc::pid_t {
-    // SAFETY: the child only computes in its own memory and the region, and leaves without unwinding.
-    match unsafe { libc::fork() } {
-        0 => {
-            let status = work();
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(status) }
-        }
-        pid => {
-            assert!(pid > 0);
-            pid
-        }
-    }
-}
-
-pub(crate) fn wait(pid: libc::pid_t) -> i32 {
-    let mut status = 0;
-    // SAFETY: our own child.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    status
-}
-
-pub(crate) fn kill(pid: libc::pid_t) {
-    // SAFETY: our own child.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
-}
-
 /// One random operation; false if the cache gave something that it should not.
 pub(crate) fn operate(cache: &Cache, random: &mut Random, scratch: &mut [u8; 8192]) -> bool {
     let number = random.below(64) as u32;

@@ -2,7 +2,7 @@
 
 use phantom_token_core::cache::{Body, Cache, OtherSecret};
 
-use crate::processes::{fork, kill, operate, wait};
+use crate::processes::operate;
 use crate::support::*;
 
 #[test]

@@ -8,6 +8,9 @@ use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::key::{RealmKey, TokenKey};
 use phantom_token_core::record::{CacheDirectives, Document, Record, State, UnixMillis};
 
+pub(crate) use crate::random::Random;
+pub(crate) use crate::shared::{Memory, fork, kill, wait, wait_at_most};
+
 pub(crate) const SECRET: [u8; 32] = [0x5a; 32];
 pub(crate) const NOW: UnixMillis = 1_700_000_000_000;
 /// Everything is fresh for a day.
@@ -20,17 +23,7 @@ pub(crate) const RULES: Freshness = Freshness {
     use_stale: 0,
 };
 
-/// Zeroed memory that child processes share, unmapped at the end.
-pub(crate) struct Memory {
-    pub(crate) base: NonNull<u8>,
-    pub(crate) len: usize,
-}
-
 impl Memory {
-    pub(crate) fn new(len: usize) -> Self {
-        Self::map(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
-    }
-
     /// The same memory twice, at two addresses.
     pub(crate) fn twice(len: usize) -> [Self; 2] {
         // SAFETY: plain system calls on a descriptor of our own.
@@ -44,14 +37,6 @@ impl Memory {
         }
     }
 
-    fn map(len: usize, flags: i32, file: i32) -> Self {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a fresh mapping, which replaces none.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, file, 0) };
-        assert!(base != libc::MAP_FAILED);
-        Self { base: NonNull::new(base.cast()).unwrap(), len }
-    }
-
     pub(crate) fn create(&self) -> Cache {
         // SAFETY: the memory is zeroed and outlives the handle in every test.
         unsafe { Cache::create(self.base, self.len, SECRET) }.unwrap()
@@ -60,13 +45,6 @@ impl Memory {
     pub(crate) fn attach(&self) -> Cache {
         // SAFETY: as in `create`.
         unsafe { Cache::attach(self.base, self.len) }.unwrap()
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
 
@@ -141,20 +119,4 @@ pub(crate) fn facts_of(
 /// A look-up at [`NOW`] under [`RULES`].
 pub(crate) fn get(cache: &Cache, number: u32) -> Found {
     look_up(cache, &key(number), NOW, &RULES)
-}
-
-/// xorshift64: reproducible, and usable in a forked child, which must not allocate.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }
