@@ -18,6 +18,8 @@ _TARGET_P99_NS = 2_000
 
 
 def measure(run: Run) -> Result:
+    if run.core is None:
+        raise Failure("the core's benchmark is not named; scripts/bench builds it and does so")
     rounds, many = (1, 10_000) if run.quick else (7, _MANY)
     times = {(what, n): [] for what in ("hit", "copy") for n in (_FEW, many)}
     with one_processor():
