@@ -2,7 +2,8 @@
 //!
 //! Without arguments: times of the token's hash and of hits with few and many entries, beside what the
 //! machine takes to copy as many bytes from a random place of as much memory: no cache can be faster than
-//! that. `hit ENTRIES` times hits alone, to be run in turns with another build's. With `count WHAT TIMES` it does one thing so many times and nothing else, so that the difference between
+//! that. `hit ENTRIES` and `copy PIECES` time one of these alone, to be run in turns: `scripts/bench look-up` does
+//! so. With `count WHAT TIMES` it does one thing so many times and nothing else, so that the difference between
 //! two runs under `valgrind --tool=callgrind` divided by the difference of TIMES is the instructions of one.
 
 use std::hint::black_box;
@@ -36,8 +37,13 @@ fn main() {
         ["hit", entries] => {
             report_hits("hit", hits(entries.parse().expect("ENTRIES is a number")));
         }
+        ["copy", pieces] => {
+            report_hits("copy", copies(pieces.parse().expect("PIECES is a number")));
+        }
         ["count", what, times] => count(what, times.parse().expect("TIMES is a number")),
-        _ => eprintln!("usage: cache [hit ENTRIES | count none|blake3|sha256|hit TIMES]"),
+        _ => eprintln!(
+            "usage: cache [hit ENTRIES | copy PIECES | count none|blake3|sha256|hit TIMES]"
+        ),
     }
 }
 

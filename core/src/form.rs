@@ -3,6 +3,8 @@
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::alphabet;
+
 /// The buffer of a form is too small for the next pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the buffer of the form is too small")]
@@ -11,6 +13,9 @@ pub struct Full;
 /// The length of these bytes when encoded.
 #[must_use]
 pub fn encoded_len(bytes: &[u8]) -> usize {
+    if is_all_plain(bytes) {
+        return bytes.len();
+    }
     bytes.iter().map(|&byte| if is_plain(byte) || byte == b' ' { 1 } else { 3 }).sum()
 }
 
@@ -41,15 +46,11 @@ impl<'a> FormWriter<'a> {
         let separator: &[u8] = if self.is_empty() { b"" } else { b"&" };
         let len = separator.len() + encoded_len(name) + b"=".len() + encoded_len(value);
         let room = self.buffer.get_mut(self.len..).and_then(|rest| rest.get_mut(..len));
-        let bytes = separator
-            .iter()
-            .copied()
-            .chain(encode(name))
-            .chain(core::iter::once(b'='))
-            .chain(encode(value));
-        for (slot, byte) in room.ok_or(Full)?.iter_mut().zip(bytes) {
-            *slot = byte;
-        }
+        let mut room = room.ok_or(Full)?;
+        put(&mut room, separator)?;
+        put_encoded(&mut room, name)?;
+        put(&mut room, b"=")?;
+        put_encoded(&mut room, value)?;
         self.len += len;
         Ok(())
     }
@@ -81,8 +82,35 @@ pub fn basic_credentials(id: &[u8], secret: &[u8]) -> Vec<u8> {
     format!("Basic {}", Base64Display::new(&pair, &STANDARD)).into_bytes()
 }
 
+/// Writes bytes as they are to the beginning of `room`, which then is what is left of it.
+fn put(room: &mut &mut [u8], bytes: &[u8]) -> Result<(), Full> {
+    let (place, rest) = core::mem::take(room).split_at_mut_checked(bytes.len()).ok_or(Full)?;
+    place.copy_from_slice(bytes);
+    *room = rest;
+    Ok(())
+}
+
+fn put_encoded(room: &mut &mut [u8], bytes: &[u8]) -> Result<(), Full> {
+    if is_all_plain(bytes) {
+        return put(room, bytes);
+    }
+    let (place, rest) =
+        core::mem::take(room).split_at_mut_checked(encoded_len(bytes)).ok_or(Full)?;
+    for (slot, byte) in place.iter_mut().zip(encode(bytes)) {
+        *slot = byte;
+    }
+    *room = rest;
+    Ok(())
+}
+
+/// As almost every token is.
+fn is_all_plain(bytes: &[u8]) -> bool {
+    alphabet::holds(bytes, is_plain)
+}
+
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_')
+    let is_mark = (byte == b'*') | (byte == b'-') | (byte == b'.') | (byte == b'_');
+    alphabet::is_alphanumeric(byte) | is_mark
 }
 
 fn encode(bytes: &[u8]) -> impl Iterator<Item = u8> {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use crate::members::Active;
 
+use crate::alphabet;
 use crate::json::{self, Value};
 use crate::members::{Members, Name};
 use crate::record::UnixMillis;
@@ -86,22 +87,32 @@ pub enum JwtError {
 /// characters (RFC 7515 section 7.1). An unsecured JWT has an empty signature, and is none.
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
-    let mut parts = 0;
-    bytes.split(|&byte| byte == b'.').all(|part| {
-        parts += 1;
-        !part.is_empty() && part.iter().all(is_base64url)
-    }) && parts == 3
+    parts(bytes).is_some()
+}
+
+/// Header, payload and signature of what has that shape.
+fn parts(jwt: &[u8]) -> Option<[&[u8]; 3]> {
+    let (header, rest) = at_dot(jwt)?;
+    let (payload, signature) = at_dot(rest)?;
+    let parts = [header, payload, signature];
+    let is_part = |part: &&[u8]| !part.is_empty() && alphabet::holds(part, is_base64url);
+    parts.iter().all(is_part).then_some(parts)
+}
+
+fn at_dot(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = bytes.split_at_checked(memchr::memchr(b'.', bytes)?)?;
+    Some((before, rest.get(1..)?))
 }
 
 /// Whether these bytes have the shape of a JWE: five parts, some of which may be empty (RFC 7516 section 7.1).
 fn is_encrypted(bytes: &[u8]) -> bool {
-    let is_part = |part: &[u8]| part.iter().all(is_base64url);
+    let is_part = |part: &[u8]| alphabet::holds(part, is_base64url);
     bytes.split(|&byte| byte == b'.').all(is_part)
         && bytes.iter().filter(|&&byte| byte == b'.').count() == 4
 }
 
-fn is_base64url(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+fn is_base64url(byte: u8) -> bool {
+    alphabet::is_alphanumeric(byte) | (byte == b'-') | (byte == b'_')
 }
 
 /// Checks the header and decodes the payload into `scratch`, which must be as long as `jwt`.
@@ -109,15 +120,12 @@ fn is_base64url(byte: &u8) -> bool {
 /// # Errors
 /// [`JwtError`] for whatever is no JWT of that kind by its shape and its header.
 pub fn payload<'s>(jwt: &[u8], kind: Kind, scratch: &'s mut [u8]) -> Result<&'s [u8], JwtError> {
-    if !is_compact(jwt) {
-        return Err(if is_encrypted(jwt) { JwtError::Encrypted } else { JwtError::NotCompact });
-    }
+    let [header, payload, _signature] = parts(jwt).ok_or_else(|| {
+        if is_encrypted(jwt) { JwtError::Encrypted } else { JwtError::NotCompact }
+    })?;
     if scratch.len() < jwt.len() {
         return Err(JwtError::Scratch);
     }
-    let mut parts = jwt.split(|&byte| byte == b'.');
-    let header = parts.next().unwrap_or_default();
-    let payload = parts.next().unwrap_or_default();
     check_header(decode(header, scratch)?, kind)?;
     decode(payload, scratch)
 }

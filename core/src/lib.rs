@@ -13,6 +13,7 @@
     clippy::unreachable
 )]
 
+mod alphabet;
 pub mod answer;
 pub mod cache;
 pub mod cache_control;

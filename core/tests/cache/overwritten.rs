@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use phantom_token_core::cache::{Cache, Stored};
 use phantom_token_core::record::Record;
 
-use crate::processes::{fork, kill, wait};
 use crate::support::*;
 
 /// No other bytes of a region look like this one, nor like the following few.

@@ -1,7 +1,6 @@
 //! Regions, keys and JWTs for the tests of the cache.
 
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
 
 use phantom_token_core::cache::{Cache, LookUp};
 use phantom_token_core::freshness::{Control, Freshness};

@@ -4,6 +4,7 @@
 //! `PHANTOM_TOKEN_OPERATIONS` says how many operations there are, in each test, instead of the few of a
 //! usual run. With `--nocapture` the tests print what they have seen.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
@@ -111,6 +112,12 @@ struct Worker<'a> {
     scratch: &'a mut [u8],
 }
 
+/// Bytes as room that need not be initialised.
+fn uninitialised(bytes: Option<&mut [u8]>) -> Option<&mut [MaybeUninit<u8>]> {
+    // SAFETY: both have one layout. A look-up writes initialised bytes alone.
+    bytes.map(|bytes| unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) })
+}
+
 type Outcome = Result<(), (Divergence, [i64; 7])>;
 
 impl Worker<'_> {
@@ -183,7 +190,7 @@ impl Worker<'_> {
             Some(record) => {
                 let document = &mut self.scratch[..plan.len];
                 write_document(key, serial, document);
-                match self.cache.store(&self.keys[key], &record, document, now) {
+                match self.cache.store(&self.keys[key], &record, &*document, now) {
                     Stored::Stored => {
                         if seen_later && record.confirmed < now - 1_000 {
                             self.board.outran.fetch_add(1, Relaxed);
@@ -218,8 +225,8 @@ impl Worker<'_> {
 
     /// Whether the cache holds what was confirmed in the last second, and later than most of what is stored.
     fn sees_later(&mut self, key: usize, now: UnixMillis) -> bool {
-        let found =
-            self.cache.look_up(&self.keys[key], now, &RULES, |len| self.scratch.get_mut(..len));
+        let room = |len| uninitialised(self.scratch.get_mut(..len));
+        let found = self.cache.look_up(&self.keys[key], now, &RULES, room);
         let (LookUp::Active { record, .. } | LookUp::Inactive(record)) = found else {
             return false;
         };
@@ -236,7 +243,7 @@ impl Worker<'_> {
         let before = ledger.before(key);
         let scratch = &mut *self.scratch;
         let found = self.cache.look_up(&self.keys[key], now, rules, |len| {
-            if has_room { scratch.get_mut(..len) } else { None }
+            if has_room { uninitialised(scratch.get_mut(..len)) } else { None }
         });
         let fault = |what, more| {
             let [a, b, c, d, e] = ledger.describe(key, before);
@@ -249,7 +256,7 @@ impl Worker<'_> {
             }
             LookUp::NoRoom if has_room => return fault(Divergence::NoRoom, 0),
             LookUp::NoRoom => return Ok(()),
-            LookUp::Active { document, record, age } => {
+            LookUp::Active { document, record, age, .. } => {
                 if record.state != State::Active || record.expires.is_some_and(|end| now >= end) {
                     return fault(Divergence::PastExp, record.expires.unwrap_or(0) - now);
                 }

@@ -1,4 +1,5 @@
-"""scripts/bench's second half: measures, and prints what a hit costs beside plain `proxy_pass`."""
+"""scripts/bench's second half: measures, and prints each figure beside its reference and its
+target."""
 
 from __future__ import annotations
 
@@ -17,11 +18,24 @@ import coalescing
 import cpu
 import figures
 import instructions
+import look_up
+import memory
+import misses
+import refresh
 import system_calls
+from run import Run
 from servers import Failure
-from testbed import Testbed
 
-MEASUREMENTS = ("instructions", "cpu", "system-calls", "coalescing")
+BENCHMARKS = {
+    "instructions": instructions,
+    "system-calls": system_calls,
+    "cpu": cpu,
+    "misses": misses,
+    "memory": memory,
+    "look-up": look_up,
+    "coalescing": coalescing,
+    "refresh": refresh,
+}
 SHOWN_FUNCTIONS = 15
 
 
@@ -30,8 +44,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(180 if options.quick else 720)
-    # 500 clients are as many connections here, and twice as many in the worker.
+    signal.alarm(300 if options.quick else 1500)
+    # Clients are as many connections here, and twice as many in the worker.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
@@ -49,41 +63,37 @@ def _measure(options, folder: Path) -> dict:
     result = {"processor": _processor(), "nginx": _nginx_version(options.nginx)}
     print(f"processor  {result['processor']}\nNGINX      {result['nginx']}\n", flush=True)
 
-    def testbed(name: str, single_process: bool = False) -> Testbed:
-        print(f"measuring {name}", file=sys.stderr, flush=True)
-        return Testbed(options.nginx, options.module, folder / name, single_process)
-
+    run = Run(options.nginx, options.module, options.core, folder, options.quick)
     found, notes, functions = [], [], {}
-    if "instructions" in options.only:
-        with testbed("instructions", single_process=True) as bed:
-            found, notes, functions = instructions.measure(bed, options.quick)
-    if "cpu" in options.only:
-        with cpu.one_processor(), testbed("cpu") as bed:
-            found += cpu.measure(bed, options.quick)
-    if "system-calls" in options.only:
-        with testbed("system-calls", single_process=True) as bed:
-            found += system_calls.measure(bed)
+    for name in options.names or BENCHMARKS:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        part = BENCHMARKS[name].measure(run)
+        found += part.figures
+        notes += part.notes
+        functions |= part.functions
+    if run.answered:
+        # Any other is a failure at once.
+        wrong = f"wrong JWTs in {run.answered:,} responses"
+        found.append(figures.value(wrong, "", 0, target=0))
     result["figures"] = figures.as_json(found)
-    result["functions"] = {name: dict(zip(("plain", "hit"), n)) for name, n in functions.items()}
-    if "coalescing" in options.only:
-        with testbed("coalescing") as bed:
-            result["coalescing"] = coalescing.measure(bed)
-            notes.append(
-                "{requests} requests at once with one unknown token: {questions} question(s), the last "
-                "answer after {last_answer_ms:.0f} ms, of which the server's delay is "
-                "{delay_ms:.0f} ms".format(**result["coalescing"])
-            )
+    kinds = ("plain", "hit", "miss")
+    result["functions"] = {name: dict(zip(kinds, counts)) for name, counts in functions.items()}
 
-    blocks = [figures.table(found) if found else "", "\n".join(notes)]
-    blocks.append(_function_table(functions) if functions else "")
+    if options.quick:
+        notes.append("quickly: it shows that the benchmarks work, and times mean nothing")
+    blocks = [figures.table(found, judge_times=not options.quick), "\n".join(notes)]
+    if functions:
+        blocks += [_function_table(functions, kinds.index(kind), kind) for kind in ("hit", "miss")]
     print("\n\n".join(filter(None, blocks)))
     return result
 
 
-def _function_table(functions: dict) -> str:
-    rows = [["where the instructions differ most", "plain", "hit", "difference"]]
-    for name, (plain, hit) in list(functions.items())[:SHOWN_FUNCTIONS]:
-        rows.append([name, f"{plain:,.0f}", f"{hit:,.0f}", f"{hit - plain:+,.0f}"])
+def _function_table(functions: dict, column: int, kind: str) -> str:
+    compared = [(name, counts[0], counts[column]) for name, counts in functions.items()]
+    compared.sort(key=lambda row: -abs(row[2] - row[1]))
+    rows = [[f"where the instructions of a {kind} differ most", "plain", kind, "difference"]]
+    for name, plain, other in compared[:SHOWN_FUNCTIONS]:
+        rows.append([name, f"{plain:,.0f}", f"{other:,.0f}", f"{other - plain:+,.0f}"])
     return figures.aligned(rows, left=1)
 
 
@@ -91,12 +101,11 @@ def _options():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--nginx", required=True)
     parser.add_argument("--module", required=True)
+    parser.add_argument("--core")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", action="append", choices=MEASUREMENTS)
-    options = parser.parse_args()
-    options.only = options.only or MEASUREMENTS
-    return options
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []])
+    return parser.parse_args()
 
 
 def _processor() -> str:
@@ -112,7 +121,7 @@ def _nginx_version(binary: str) -> str:
 
 
 def _too_long(*_):
-    raise Failure("it takes too long on this machine; try --quick or one measurement with --only")
+    raise Failure("it takes too long on this machine; try --quick, or one benchmark alone")
 
 
 sys.exit(main())

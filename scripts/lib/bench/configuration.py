@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 
-# One worker each. Connections are never closed for their age or the number of their requests:
-# every measured request finds them open. Folders are relative: a package's own are the system's.
+import tokens
+
+# Connections are never closed for their age or the number of their requests: every measured request
+# finds them open. Folders are relative: a package's own are the system's.
 _FRAME = """
 daemon off;
 {main}
-worker_processes 1;
+worker_processes {workers};
 pid nginx.pid;
 error_log error.log;
-events {{ worker_connections 2048; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -26,15 +28,16 @@ http {{
 }}
 """
 
+# By its name the API knows which JWTs to expect.
 _UPSTREAMS = """
-    upstream api {{
+    upstream {api_name} {{
         server {api};
-        keepalive 64;
+        keepalive {idle};
         keepalive_requests 1000000000;
     }}
-    upstream authorization_server {{
+    upstream authorization-server {{
         server {authorization_server};
-        keepalive 64;
+        keepalive {idle};
         keepalive_requests 1000000000;
     }}
 """
@@ -44,7 +47,7 @@ _SERVER = """
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     server {{
-        listen {address};
+        listen {address}{shared};
         location = /worker {{ return 200 $pid; }}
 {locations}
     }}
@@ -52,73 +55,107 @@ _SERVER = """
 
 _PLAIN = """
         location / {{
-            proxy_pass http://api;
+            proxy_pass http://fixed;
             proxy_set_header Connection "";
             proxy_set_header Authorization "Bearer {jwt}";
         }}
 """
 
+# The question is in a header, too: NGINX as a server does not read bodies.
 _TRANSLATING = """
-        location / {
+        location / {{
             phantom_token on;
             phantom_token_introspection_endpoint /introspect;
-            proxy_pass http://api;
-        }
-        location = /introspect {
+            {directives}
+            proxy_pass http://named;
+        }}
+        location = /introspect {{
             internal;
-            proxy_pass http://authorization_server;
-        }
+            proxy_pass http://authorization-server;
+            proxy_set_header Connection "";
+            proxy_set_header X-Question $request_body;
+        }}
 """
 
-# The API refuses any request that does not carry the JWT; each question is a line of a file.
+# The API refuses any request that does not carry the JWT of its token, which the query string
+# names; each question is a line of a file.
 _UPSTREAM = """
     log_format question "1";
     server {{
-        listen {address};
+        listen {address} backlog=4096;
+        server_name fixed;
         location / {{
             if ($http_authorization != "Bearer {jwt}") {{ return 403; }}
             return 200 "ok";
         }}
-        location = /introspect {{
-            access_log questions question;
-            log_not_found off;
-            default_type application/jwt;
-            return 200 "{jwt}";
+    }}
+    server {{
+        listen {address};
+        server_name named;
+        location / {{
+            if ($http_authorization != "Bearer {stem}{start}$args") {{ return 403; }}
+            return 200 "ok";
+        }}
+    }}
+    server {{
+        listen {address};
+        server_name authorization-server;
+        access_log questions question;
+        default_type application/jwt;
+        location / {{
+            if ($http_x_question !~ "^token=([-\\w]+)$") {{ return 400; }}
+            return 200 "{stem}$1";
         }}
     }}
 """
 
 
-def upstream(jwt: str):
+def upstream():
     """The API, and an authorization server that finds every token active."""
-    return lambda address: _frame("", _UPSTREAM.format(address=address, jwt=jwt))
+    http = {"jwt": tokens.jwt(0), "stem": tokens.JWT_STEM, "start": tokens.START}
+    return lambda address: _frame("", _UPSTREAM.format(address=address, **http), connections=8192)
 
 
-def plain(jwt: str, api: str, **frame):
-    """`proxy_pass` with the JWT as a fixed header, in an NGINX without the module."""
-    upstreams = _UPSTREAMS.format(api=api, authorization_server=api)
-    locations = _PLAIN.format(jwt=jwt)
-    return lambda address: _frame("", upstreams + _server(address, locations), **frame)
+def plain(api: str, idle: int = 64, **frame):
+    """`proxy_pass` with a JWT as a fixed header, in an NGINX without the module."""
+    upstreams = _UPSTREAMS.format(api_name="fixed", api=api, authorization_server=api, idle=idle)
+    locations = _PLAIN.format(jwt=tokens.jwt(0))
+    return lambda address: _frame("", upstreams + _server(address, locations, **frame), **frame)
 
 
-def translating(module: str, api: str, authorization_server: str, **frame):
-    """The module, in a zone that holds every token of the benchmark."""
-    upstreams = _UPSTREAMS.format(api=api, authorization_server=authorization_server)
-    zone = "    phantom_token_cache_zone tokens:192m;\n    phantom_token_cache_max_ttl 1h;\n"
+def translating(
+    module: str,
+    api: str,
+    authorization_server: str,
+    zone: str = "192m",
+    directives: str = "",
+    idle: int = 64,
+    **frame,
+):
+    """The module. The zone holds every token of the benchmark unless said otherwise."""
+    upstreams = _UPSTREAMS.format(
+        api_name="named", api=api, authorization_server=authorization_server, idle=idle
+    )
+    zone = f"    phantom_token_cache_zone tokens:{zone};\n    phantom_token_cache_max_ttl 1h;\n"
+    locations = _TRANSLATING.format(directives=directives)
     return lambda address: _frame(
         f"load_module {os.path.abspath(module)};",
-        zone + upstreams + _server(address, _TRANSLATING),
+        zone + upstreams + _server(address, locations, **frame),
         **frame,
     )
 
 
-def _server(address: str, locations: str) -> str:
-    return _SERVER.format(address=address, locations=locations)
+def _server(address: str, locations: str, workers: int = 1, **_) -> str:
+    # Each worker has its share of the connections.
+    shared = " reuseport" if workers > 1 else ""
+    return _SERVER.format(address=address, locations=locations, shared=shared)
 
 
-def _frame(main: str, http: str, single_process: bool = False) -> str:
+def _frame(
+    main: str, http: str, single_process: bool = False, workers: int = 1, connections: int = 2048
+) -> str:
     if os.geteuid() == 0:
         main += "\nuser root;"
     if single_process:
         main += "\nmaster_process off;"
-    return _FRAME.format(main=main, http=http)
+    return _FRAME.format(main=main, http=http, workers=workers, connections=connections)

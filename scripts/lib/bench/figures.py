@@ -4,51 +4,92 @@ from __future__ import annotations
 
 import random
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+# Units of what depends on how fast and how idle the machine is.
+_TIMES = ("ns", "µs", "ms")
 
 
 @dataclass
 class Figure:
-    """`plain` and `hit` are per request, in `unit`. `compared` is their difference or their ratio, with
-    what it may be as well: from `low` to `high`."""
+    """`measured` stands beside `reference`, if there is one, in `unit`. `compared` is their
+    difference or their ratio, with what it may be as well: from `low` to `high`; or the measured
+    itself. It is to be `target` at most."""
 
     name: str
     unit: str
-    plain: float
-    hit: float
+    reference: float | None
+    measured: float
     kind: str
     compared: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     decimals: int = 0
+    target: float | None = None
 
-    def row(self) -> list[str]:
-        values = [f"{value:,.{self.decimals}f}" for value in (self.plain, self.hit)]
-        return [self.name, self.unit, *values, self._text(self.compared), self._interval()]
+    def row(self, judge_times: bool) -> list[str]:
+        reference = "" if self.reference is None else f"{self.reference:,.{self.decimals}f}"
+        measured = f"{self.measured:,.{self.decimals}f}"
+        compared = "" if self.kind == "value" else self._text(self.compared)
+        between = "" if self.low is None else f"{self._text(self.low)} to {self._text(self.high)}"
+        target = "" if self.target is None else self._text(self.target)
+        judged = self.target is not None and (judge_times or self.unit not in _TIMES)
+        verdict = ("missed", "met")[self.is_met()] if judged else ""
+        return [self.name, self.unit, reference, measured, compared, between, target, verdict]
+
+    def is_met(self) -> bool:
+        """To as many digits as are shown."""
+        digits = 3 if self.kind == "ratio" else self.decimals
+        return self.target is None or round(self.compared, digits) <= self.target
 
     def _text(self, value: float) -> str:
         if self.kind == "ratio":
             return f"x {value:.3f}"
         # No minus before a zero.
-        return f"{round(value, self.decimals) + 0.0:+,.{self.decimals}f}"
-
-    def _interval(self) -> str:
-        return f"{self._text(self.low)} to {self._text(self.high)}"
+        sign = "+" * (self.kind == "difference")
+        return f"{round(value, self.decimals) + 0.0:{sign},.{self.decimals}f}"
 
 
-def difference(name: str, unit: str, plain: list[float], hit: list[float], decimals: int = 0):
+@dataclass
+class Result:
+    """What a benchmark has found. `functions` has, for each, the instructions per request of plain
+    `proxy_pass`, of a hit and of a miss."""
+
+    figures: list[Figure]
+    notes: list[str] = field(default_factory=list)
+    functions: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+
+
+def value(name: str, unit: str, measured: float, **options) -> Figure:
+    return Figure(name, unit, None, measured, "value", measured, **options)
+
+
+def difference(name: str, unit: str, reference: list[float], measured: list[float], **options):
     """Of repeated counts, which agree almost: the medians, and the extremes."""
-    one, other = statistics.median(plain), statistics.median(hit)
-    low, high = min(hit) - max(plain), max(hit) - min(plain)
-    return Figure(name, unit, one, other, "difference", other - one, low, high, decimals)
+    one, other = statistics.median(reference), statistics.median(measured)
+    low, high = min(measured) - max(reference), max(measured) - min(reference)
+    return Figure(name, unit, one, other, "difference", other - one, low, high, **options)
 
 
-def ratio(name: str, unit: str, plain: list[float], hit: list[float], decimals: int = 0) -> Figure:
-    """Of pairs of runs that noise has met: the median of their ratios, with its interval of 95 %."""
-    ratios = [b / a for a, b in zip(plain, hit)]
-    low, high = _interval_of_median(ratios)
-    medians = statistics.median(plain), statistics.median(hit)
-    return Figure(name, unit, *medians, "ratio", statistics.median(ratios), low, high, decimals)
+def paired_difference(
+    name: str, unit: str, reference: list[float], measured: list[float], **options
+) -> Figure:
+    """Of pairs of runs that noise has met: the median of their differences, with its interval of
+    95 %."""
+    return _of_pairs(name, unit, reference, measured, "difference", options)
+
+
+def ratio(name: str, unit: str, reference: list[float], measured: list[float], **options) -> Figure:
+    """The same, with their ratios."""
+    return _of_pairs(name, unit, reference, measured, "ratio", options)
+
+
+def _of_pairs(name, unit, reference, measured, kind, options) -> Figure:
+    compare = {"ratio": lambda a, b: b / a, "difference": lambda a, b: b - a}[kind]
+    compared = [compare(a, b) for a, b in zip(reference, measured)]
+    low, high = _interval_of_median(compared)
+    medians = statistics.median(reference), statistics.median(measured)
+    return Figure(name, unit, *medians, kind, statistics.median(compared), low, high, **options)
 
 
 def _interval_of_median(values: list[float], draws: int = 2000) -> tuple[float, float]:
@@ -58,9 +99,9 @@ def _interval_of_median(values: list[float], draws: int = 2000) -> tuple[float, 
     return medians[int(draws * 0.025)], medians[int(draws * 0.975)]
 
 
-def table(figures: list[Figure]) -> str:
-    rows = [["per request", "unit", "plain", "hit", "compared", "from … to"]]
-    rows += [figure.row() for figure in figures]
+def table(figures: list[Figure], judge_times: bool) -> str:
+    rows = [["", "unit", "reference", "measured", "compared", "from … to", "at most", ""]]
+    rows += [figure.row(judge_times) for figure in figures]
     return aligned(rows, left=2)
 
 

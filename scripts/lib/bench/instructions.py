@@ -1,7 +1,7 @@
 """User-space instructions per request, counted by valgrind's callgrind.
 
-What a gateway takes for many requests less what it takes for few is free of all that does not recur:
-its start, its end, the first question."""
+What a gateway takes for many requests less what it takes for few is free of all that does not
+recur: its start, its end, the first question."""
 
 from __future__ import annotations
 
@@ -10,52 +10,65 @@ from collections import Counter
 from pathlib import Path
 
 import client
-import tokens
-from figures import Figure, difference
-from testbed import Testbed
+from figures import Figure, Result, difference
+from run import Run
 
 REPETITIONS = 2
 # How far repetitions may differ for the figure to be worth its digits.
 REPEATABLE = 0.002
 
-# Parts that are shown apart, by the names of functions. What malloc does depends on what happens to
-# lie in the heap: it may differ between two configurations though both call it equally often.
-_PARTS = {
-    "of these in the hash": re.compile(r"blake3"),
-    "of these in glibc's malloc": re.compile(
-        r"^(malloc\w*|calloc|free|posix_memalign|_mid_memalign|_int_\w+|unlink_chunk|sysmalloc)\b"
-    ),
-}
+# At most so many more than plain `proxy_pass`, for a hit, the hash apart.
+_TARGET = 1_500
+
+_HASH = re.compile(r"blake3")
+# What malloc does depends on what happens to lie in the heap: it may differ between two
+# configurations though both call it equally often.
+_MALLOC = re.compile(
+    r"^(malloc\w*|calloc|free|posix_memalign|_mid_memalign|_int_\w+|unlink_chunk|sysmalloc)\b"
+)
 
 _VALGRIND = ["valgrind", "-q", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no"]
 _RUST_SUFFIX = re.compile(r"::h[0-9a-f]{16}$")
 _RECURSION = re.compile(r"'\d+$")
 
 
-def measure(testbed: Testbed, quick: bool) -> tuple[list[Figure], list[str], dict]:
-    """The figures, notes on them, and per function the instructions of (plain, hit)."""
-    counts = (500, 2500) if quick else (2000, 12000)
-    plain, hit = [], []
-    for repetition in range(REPETITIONS):
-        for start, into in ((testbed.plain, plain), (testbed.translating, hit)):
-            few, many = (
-                _profile(start, f"{start.__name__}-{count}-{repetition}", testbed.folder, count)
-                for count in counts
-            )
-            many.subtract(few)
-            each = {name: n / (counts[1] - counts[0]) for name, n in many.items()}
-            into.append(Counter(each))
-    testbed.expected_questions = 2 * REPETITIONS
+def measure(run: Run) -> Result:
+    counts = (100, 400) if run.quick else (2000, 12000)
+    repetitions = 1 if run.quick else REPETITIONS
+    plain, hit, miss = [], [], []
+    with run.testbed("instructions", single_process=True) as testbed:
+        same, new = [0] * counts[1], range(counts[1])
+        for repetition in range(repetitions):
+            for name, start, indices, into in (
+                ("plain", testbed.plain, same, plain),
+                ("hit", testbed.translating, same, hit),
+                ("miss", testbed.translating, new, miss),
+            ):
+                few, many = (
+                    _profile(start, f"{name}-{count}-{repetition}", testbed.folder, indices[:count])
+                    for count in counts
+                )
+                many.subtract(few)
+                each = {name: n / (counts[1] - counts[0]) for name, n in many.items()}
+                into.append(Counter(each))
+        testbed.expect_questions(repetitions * (2 + sum(counts)))
 
-    figures = [_figure("instructions", plain, hit, re.compile(""))]
-    figures += [_figure(name, plain, hit, part) for name, part in _PARTS.items()]
-    return figures, [_repeatability(plain, hit)], _functions_compared(plain[0], hit[0])
+    figures = [
+        _difference("instructions per hit", plain, hit),
+        _difference("of these in glibc's malloc", plain, hit, _is_in(_MALLOC)),
+        _difference("of these in the hash", plain, hit, _is_in(_HASH)),
+        _difference("all but the hash", plain, hit, _is_not_in(_HASH), target=_TARGET),
+        _difference("instructions per miss", plain, miss),
+        _difference("of these in glibc's malloc", plain, miss, _is_in(_MALLOC)),
+    ]
+    notes = [] if run.quick else [_repeatability(plain, hit, miss)]
+    return Result(figures, notes, _functions_compared(plain[0], hit[0], miss[0]))
 
 
-def _profile(start, name: str, folder: Path, count: int) -> Counter:
+def _profile(start, name: str, folder: Path, indices) -> Counter:
     file = folder / f"{name}.callgrind"
     gateway = start(name, under=[*_VALGRIND, f"--callgrind-out-file={file}"])
-    client.send(gateway.port, (tokens.token(0) for _ in range(count)))
+    client.send(gateway, indices)
     gateway.stop()
     return _functions(file)
 
@@ -82,24 +95,38 @@ def _functions(file: Path) -> Counter:
     return functions
 
 
-def _figure(name: str, plain: list[Counter], hit: list[Counter], part: re.Pattern) -> Figure:
+def _is_in(part: re.Pattern):
+    return part.search
+
+
+def _is_not_in(part: re.Pattern):
+    return lambda function: not part.search(function)
+
+
+def _difference(
+    name: str, plain: list[Counter], other: list[Counter], counts=lambda function: True, **options
+) -> Figure:
     def count(run: Counter) -> float:
-        return sum(n for function, n in run.items() if part.search(function))
+        return sum(n for function, n in run.items() if counts(function))
 
     return difference(
-        name, "instructions", [count(run) for run in plain], [count(run) for run in hit]
+        name,
+        "instructions",
+        [count(run) for run in plain],
+        [count(run) for run in other],
+        **options,
     )
 
 
-def _repeatability(plain: list[Counter], hit: list[Counter]) -> str:
-    spread = max(
-        max(totals) / min(totals) - 1
-        for totals in ([sum(run.values()) for run in runs] for runs in (plain, hit))
-    )
+def _repeatability(*kinds: list[Counter]) -> str:
+    totals = ([sum(run.values()) for run in runs] for runs in kinds)
+    spread = max(max(total) / min(total) - 1 for total in totals)
     verdict = "" if spread <= REPEATABLE else f", more than {REPEATABLE:.1%}: run it again"
     return f"instructions repeated to {spread:.3%}{verdict}"
 
 
-def _functions_compared(plain: Counter, hit: Counter) -> dict[str, tuple[float, float]]:
-    by_difference = sorted({*plain, *hit}, key=lambda name: -abs(hit[name] - plain[name]))
-    return {name: (plain[name], hit[name]) for name in by_difference if hit[name] or plain[name]}
+def _functions_compared(*kinds: Counter) -> dict[str, tuple[float, ...]]:
+    names = sorted(set().union(*kinds))
+    return {
+        name: tuple(kind[name] for kind in kinds) for name in names if any(k[name] for k in kinds)
+    }

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,9 +31,11 @@ class Nginx:
     """One NGINX, serving from the moment that it is made until `stop`."""
 
     def __init__(self, binary: str, configuration, folder: Path, under: list[str] = ()):
-        """`configuration` makes the configuration's text for an address; `under` is the command of a
-        tool that runs NGINX."""
+        """`configuration` makes the configuration's text for an address; `under` is the command of
+        a tool that runs NGINX."""
         self.folder = folder
+        # Requests with a token that a client has had answered well.
+        self.answered = 0
         self.port = _free_port()
         self.address = f"127.0.0.1:{self.port}"
         (folder / "nginx.conf").write_text(configuration(self.address))
@@ -68,7 +71,8 @@ class Nginx:
         if self.process.poll() is None:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGQUIT)
-                # Without a master NGINX looks for the signal after an event; it may just have looked.
+                # Without a master NGINX looks for the signal after an event; it may just have
+                # looked.
                 self._connect()
             try:
                 self.process.wait(TIME_TO_STOP)
@@ -89,6 +93,51 @@ class Nginx:
         file = self.folder / name
         lines = file.read_text(errors="replace").splitlines() if file.exists() else []
         return [line for line in lines if "[notice]" not in line]
+
+
+class SlowServer:
+    """An authorization server that takes its time: see slow_server.py."""
+
+    def __init__(self, folder: Path, delay: float, delay_again: float):
+        """`delay` for the first question about a token, `delay_again` for further ones, in
+        seconds."""
+        self._log = folder / "slow_server"
+        script = Path(__file__).with_name("slow_server.py")
+        self._process = subprocess.Popen(
+            [*TIED_TO_US, sys.executable, "-B", str(script)]
+            + [str(delay), str(delay_again), str(self._log)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.address = self._process.stdout.readline().strip()
+        if not self.address:
+            self.stop()
+            raise Failure("the slow authorization server does not start")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def asked(self) -> list[str]:
+        """The tokens of all questions, in the order of their arrival."""
+        return [token for what, token in self._events() if what == "asked"]
+
+    def answered(self) -> list[str]:
+        """The same of those that were answered."""
+        return [token for what, token in self._events() if what == "answered"]
+
+    def _events(self):
+        # A line that is being written comes the next time.
+        whole, _, _ = self._log.read_text().rpartition("\n")
+        return (line.split() for line in whole.splitlines())
 
 
 def _free_port() -> int:

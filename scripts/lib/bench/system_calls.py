@@ -7,30 +7,31 @@ from collections import Counter
 from pathlib import Path
 
 import client
-import tokens
-from figures import Figure, difference
+from figures import Figure, Result, difference
+from run import Run
 from servers import TIED_TO_US
-from testbed import Testbed
 
 # The same few calls for each request: a thousand requests tell as much as a million.
 _COUNTS = (200, 1200)
 
 
-def measure(testbed: Testbed) -> list[Figure]:
-    plain = _per_request(testbed.plain, testbed.folder)
-    hit = _per_request(testbed.translating, testbed.folder)
-    testbed.expected_questions = 2
+def measure(run: Run) -> Result:
+    with run.testbed("system-calls", single_process=True) as testbed:
+        plain = _per_request(testbed.plain, testbed.folder)
+        hit = _per_request(testbed.translating, testbed.folder)
+        testbed.expect_questions(2)
 
-    figures = [_figure("system calls", sum(plain.values()), sum(hit.values()))]
+    total = sum(plain.values()), sum(hit.values())
+    figures = [_figure("system calls per hit", *total, target=0)]
     for name in sorted({*plain, *hit}):
         # Once in a hundred requests is a matter of timing, not of the way of a request.
         if abs(plain[name] - hit[name]) >= 0.01:
             figures.append(_figure(f"of these {name}", plain[name], hit[name]))
-    return figures
+    return Result(figures)
 
 
-def _figure(name: str, plain: float, hit: float) -> Figure:
-    return difference(name, "calls", [plain], [hit], decimals=2)
+def _figure(name: str, plain: float, hit: float, **options) -> Figure:
+    return difference(name, "calls", [plain], [hit], decimals=2, **options)
 
 
 def _per_request(start, folder: Path) -> Counter:
@@ -43,7 +44,7 @@ def _calls(start, name: str, folder: Path, count: int) -> Counter:
     file = folder / f"{name}.strace"
     # strace would let NGINX go on if it were killed.
     gateway = start(name, under=["strace", "-f", "-c", "-q", "-o", str(file), *TIED_TO_US])
-    client.send(gateway.port, (tokens.token(0) for _ in range(count)))
+    client.send(gateway, [0] * count)
     gateway.stop()
 
     calls = Counter()

@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 
 import configuration
-import tokens
 from servers import Failure, Nginx
 
 
@@ -14,49 +13,68 @@ class Testbed:
     """The upstream of one measurement, and the two kinds of gateways that are compared.
 
     At the end of the `with` block all of them are stopped, and the number of questions that reached
-    the authorization server has to be `self.expected_questions`: else hits were not what was
-    measured."""
+    the authorization server has to be the expected one, none unless said otherwise: else something
+    else than hits, or than misses, was measured."""
 
-    def __init__(self, binary: str, module: str, folder: Path, single_process: bool = False):
+    def __init__(self, run, folder: Path, single_process: bool):
         folder.mkdir()
-        self.binary, self.module, self.folder = binary, module, folder
+        self.run, self.folder = run, folder
         self.single_process = single_process
-        self.jwt = tokens.jwt()
-        self.expected_questions = 0
+        self._translating = []
+        self.expect_questions(0)
 
     def __enter__(self):
         self._running = contextlib.ExitStack()
-        self.upstream = self._start("upstream", configuration.upstream(self.jwt), ())
+        self.upstream = self._start("upstream", configuration.upstream(), ())
         return self
 
     def __exit__(self, kind, *_):
         self._running.close()
-        if kind is None:
-            asked = (self.folder / "upstream" / "questions").read_text().count("\n")
-            if asked != self.expected_questions:
-                raise Failure(
-                    f"{asked} questions reached the authorization server, and not "
-                    f"{self.expected_questions}: not all requests were hits"
-                )
+        if kind is not None:
+            return
+        self.run.answered += self.answered()
+        asked, (least, most) = self.questions(), self._expected
+        if not least <= asked <= most:
+            expected = f"{least}" if least == most else f"{least} to {most}"
+            raise Failure(
+                f"{asked} questions reached the authorization server, and not {expected}: it is not "
+                "all hits, or not all misses, what was measured"
+            )
 
-    def plain(self, name: str = "plain", under=()) -> Nginx:
+    def expect_questions(self, least: int, most: int | None = None) -> None:
+        self._expected = least, least if most is None else most
+
+    def questions(self) -> int:
+        """How many have reached the authorization server."""
+        return (self.folder / "upstream" / "questions").read_text().count("\n")
+
+    def answered(self) -> int:
+        """How many requests with a token were answered."""
+        return sum(gateway.answered for gateway in self._translating)
+
+    def plain(self, name: str = "plain", under=(), **options) -> Nginx:
         text = configuration.plain(
-            self.jwt, self.upstream.address, single_process=self.single_process
+            self.upstream.address, single_process=self.single_process, **options
         )
         return self._start(name, text, under)
 
-    def translating(self, name: str = "hit", under=(), authorization_server=None) -> Nginx:
+    def translating(
+        self, name: str = "translating", under=(), authorization_server=None, **options
+    ) -> Nginx:
         text = configuration.translating(
-            self.module,
+            self.run.module,
             self.upstream.address,
             authorization_server or self.upstream.address,
             single_process=self.single_process,
+            **options,
         )
-        return self._start(name, text, under)
+        gateway = self._start(name, text, under)
+        self._translating.append(gateway)
+        return gateway
 
     def _start(self, name: str, text, under) -> Nginx:
         folder = self.folder / name
         folder.mkdir()
-        nginx = Nginx(self.binary, text, folder, under)
+        nginx = Nginx(self.run.nginx, text, folder, under)
         self._running.callback(nginx.stop)
         return nginx

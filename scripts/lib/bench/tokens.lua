@@ -1,17 +1,18 @@
--- Requests for wrk that go through the tokens in turn; tells at the end how many there were, and
--- how many of them failed.
+-- Requests for wrk that go through a range of tokens in turn; tells at the end how many there were,
+-- and how many of them failed. Arguments: what all tokens begin with, the number of the first one, how
+-- many there are, and with which to begin.
 
-local head, count, index
+local token, first, count, index
 
 function init(arguments)
-    count = tonumber(arguments[2])
-    index = tonumber(arguments[3])
-    head = "GET / HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer " .. arguments[1]
+    token = " HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer " .. arguments[1]
+    first, count, index = tonumber(arguments[2]), tonumber(arguments[3]), tonumber(arguments[4])
 end
 
 function request()
+    local digits = string.format("%07d", first + index)
     index = (index + 1) % count
-    return head .. string.format("%07d", index) .. "\r\n\r\n"
+    return "GET /?" .. digits .. token .. digits .. "\r\n\r\n"
 end
 
 function done(summary)

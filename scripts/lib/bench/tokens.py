@@ -1,39 +1,68 @@
-"""The opaque tokens and the JWT that they stand for."""
+"""The opaque tokens and the JWTs that they stand for."""
 
 import base64
 import json
 import random
+
+# The digits that tell one token from another.
+DIGITS = 7
+ALL = 10**DIGITS
 
 
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-LENGTH = 43
-_DIGITS = 7
-# Always the same, as is the JWT: what they cost is to be the same in every run. tokens.lua makes the
-# same tokens from this.
-START = _base64url(random.Random(0).randbytes(32))[: LENGTH - _DIGITS]
+_LENGTH = 43
+_JWT_LENGTH = 1200
+# Always the same, as are the JWTs: what they cost is to be the same in every run.
+START = _base64url(random.Random(0).randbytes(32))[: _LENGTH - DIGITS]
+
+
+def digits(index: int) -> str:
+    return f"{index:0{DIGITS}d}"
 
 
 def token(index: int) -> str:
-    """As long as 256 bits in base64url; the last digits tell one token from another."""
-    return f"{START}{index:0{_DIGITS}d}"
+    """As long as 256 bits in base64url."""
+    return START + digits(index)
 
 
-def tokens(count: int):
-    return (token(index) for index in range(count))
+def jwt(index: int) -> str:
+    return JWT_STEM + token(index)
 
 
-def jwt(length: int = 1200) -> str:
-    """A JWT of exactly that many bytes, valid until 2100; nobody here looks at its signature."""
-    header = _base64url(b'{"alg":"RS256","kid":"benchmark","typ":"at+jwt"}')
+def _jwt_stem() -> str:
+    """The beginning of JWTs that end with the token: of 1,200 bytes, with the claims of an access token
+    (RFC 9068), and valid until 2100. Nobody here looks at their signature."""
+    header = _encoded({"alg": "RS256", "kid": "benchmark", "typ": "at+jwt"})
     signature = _base64url(random.Random(0).randbytes(256))
-    room = length - len(header) - len(signature) - 2
-    claims = {"iss": "https://issuer.example", "sub": "benchmark", "exp": 4102444800, "scope": ""}
-    missing = room * 3 // 4 - len(json.dumps(claims, separators=(",", ":")))
-    claims["scope"] = "a" * missing
-    made = f"{header}.{_base64url(json.dumps(claims, separators=(',', ':')).encode())}.{signature}"
-    if len(made) != length:
-        raise ValueError(f"no JWT with these parts has {length} bytes")
-    return made
+    claims = {
+        "iss": "https://issuer.example",
+        "aud": "https://api.example",
+        "sub": "8c7a9a5e-3d1f-4a77-9a0e-0f6f2f6f3f0b",
+        "client_id": "benchmark",
+        "jti": "e1a6ef6e-5f0a-4f0e-8d0c-5b1c7d1b8a52",
+        "iat": 1767225600,
+        "exp": 4102444800,
+        "scope": "openid orders.read orders.write",
+        "groups": [f"/departments/number-{number:02}" for number in range(8)],
+        "name": "",
+    }
+    room = _JWT_LENGTH - len(header) - len(signature) - 2
+    claims["name"] = "n" * (room * 3 // 4 - len(_compact(claims)))
+    made = f"{header}.{_encoded(claims)}.{signature}"
+    if len(made) != _JWT_LENGTH:
+        raise ValueError(f"no JWT with these parts has {_JWT_LENGTH} bytes")
+    return made[:-_LENGTH]
+
+
+def _encoded(part: dict) -> str:
+    return _base64url(_compact(part).encode())
+
+
+def _compact(part: dict) -> str:
+    return json.dumps(part, separators=(",", ":"))
+
+
+JWT_STEM = _jwt_stem()
