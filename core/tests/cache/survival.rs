@@ -225,8 +225,10 @@ impl Worker<'_> {
 
     /// Whether the cache holds what was confirmed in the last second, and later than most of what is stored.
     fn sees_later(&mut self, key: usize, now: UnixMillis) -> bool {
-        let room = |len| uninitialised(self.scratch.get_mut(..len));
-        let found = self.cache.look_up(&self.keys[key], now, &RULES, room);
+        let scratch = &mut *self.scratch;
+        let found = self
+            .cache
+            .look_up(&self.keys[key], now, &RULES, |len| uninitialised(scratch.get_mut(..len)));
         let (LookUp::Active { record, .. } | LookUp::Inactive(record)) = found else {
             return false;
         };
