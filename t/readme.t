@@ -12,8 +12,12 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
+use Test::PhantomToken::Keys;
 use Test::PhantomToken::Shipped qw(ship certificates);
 
+if (my $missing = Test::PhantomToken::Keys::missing()) {
+    plan(skip_all => $missing);
+}
 plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
 
 sub file {
@@ -25,11 +29,16 @@ sub file {
 
 my $readme = file('README.md');
 my ($quick_start) = $readme =~ /```nginx\n(include phantom-token.*?)```/s;
+my ($requirements) = $readme =~ /```nginx\n(location \/payments\/ .*?)```/s;
 my ($log_format) = $readme =~ /```nginx\n(log_format .*?)```/s;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(13);
+my $t = Test::Nginx->new()->has(qw(http proxy http_ssl))->plan(17);
 
 $quick_start =~ s/^server \{$/server { listen 127.0.0.1:8080; access_log readme.log phantom;/m;
+$quick_start =~ s/^\}\s*\z/$requirements}/m;
+
+my ($key, $other_key) = map { Test::PhantomToken::Keys->new($t, 'ES256') } 1, 2;
+$t->write_file('as.jwks', Test::PhantomToken::Keys::set($key->jwk()));
 
 certificates($t, 'ca.crt', server => 'as.example.com');
 ship($t, 'server as.example.com:443;' => 'server 127.0.0.1:' . port(8443) . ';',
@@ -42,6 +51,7 @@ http {
     %%TEST_GLOBALS_HTTP%%
     $log_format
     upstream api { server 127.0.0.1:8082; }
+    upstream payments { server 127.0.0.1:8082; }
     $quick_start
 
     server {
@@ -80,6 +90,21 @@ $as->script($unknown, $as->inactive_answer());
 is(call('/api/things', $unknown)->status(), 401, 'an inactive token is refused');
 is($as->header($as->last_request($unknown), 'X-Connection'), $as->header($question, 'X-Connection'),
     'the connection to the server is kept open');
+
+# What a location can ask for.
+
+my %meets = (aud => 'https://payments.example.com', scope => 'openid payments:write');
+for (
+    ['as required', 200, $key, %meets],
+    ['of another audience', 401, $key, %meets, aud => 'https://other.example.com'],
+    ['without the scope', 403, $key, %meets, scope => 'openid'],
+    ['signed by another key', 502, $other_key, %meets],
+) {
+    my ($name, $status, $by, %claims) = @$_;
+    my $token = token();
+    $as->script($token, $as->jwt_answer($by->jwt(claims => { exp => time + 60, %claims })));
+    is(call('/payments/', $token)->status(), $status, "a token $name");
+}
 
 $t->stop();
 my @lines = split /\n/, $t->read_file('readme.log');
