@@ -93,6 +93,7 @@ pub(crate) unsafe extern "C" fn arrived(
             Outcome::Refused { reason, .. } if !reason.is_clients()
         ));
         end(question, context, &outcome);
+        parent.location().tell_emptied(question.log());
         if context.background.get() && context.trouble_logged.get() {
             // Every hit would try again, and log that it could not.
             pause_confirming(parent.location());

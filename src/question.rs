@@ -52,7 +52,9 @@ pub(crate) fn ask_or_wait(
         Some(flight) => flight,
         None => {
             context.server.set(shared::server_of(request, location));
-            match shared::take_turn(location, key, context.server.get(), follows)? {
+            let turn = shared::take_turn(location, key, context.server.get(), follows);
+            location.tell_emptied(request.log());
+            match turn? {
                 Turn::Follow(flight) => flight,
                 Turn::Ask(ticket) => {
                     context.ticket.set(ticket);
@@ -107,10 +109,9 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     }
     let server = shared::server_of(request, location);
     // Another worker's question does as well, and where none may be asked now the verdict has its time.
-    let ticket = match shared::take_turn_alone(location, key, server) {
-        Some(ticket) => ticket,
-        None => return,
-    };
+    let turn = shared::take_turn_alone(location, key, server);
+    location.tell_emptied(request.log());
+    let Some(ticket) = turn else { return };
     let Some(background) = Background::create(request) else {
         shared::give_back(ticket);
         answer::pause_confirming(location);

@@ -265,6 +265,15 @@ impl Cache {
         stats
     }
 
+    /// Whether a call by this handle has emptied a shard since this was last asked, and how many were in all,
+    /// see [`Stats::recoveries`]. Each is told of by one handle, unless its process dies before it asks.
+    ///
+    /// After a look-up that gave anything but a miss there is nothing new to say.
+    #[must_use]
+    pub fn emptied(&self) -> Option<u64> {
+        self.region.take_emptied().then(|| self.stats().recoveries)
+    }
+
     /// Verifies every invariant of the structure. For tests: walks all of it, under the locks.
     ///
     /// # Errors
