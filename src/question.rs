@@ -82,7 +82,7 @@ fn ask(request: Request<'_>, context: &Context, token: &[u8], key: TokenKey) -> 
     let composed = subrequest::compose(request, request.pool(), token)?;
     subrequest::send(request, context, composed)?;
     // After the subrequest is made: whoever finds the flight may rely on its answer.
-    let flight = flight::start(request.pool(), key);
+    let flight = flight::start(request.pool(), key, request.location().lock_timeout);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     context.cache_status.set(if request.location().shared_cache().is_some() {
         CacheStatus::Miss
@@ -152,7 +152,7 @@ fn ask_alone(
     context.asked.set(request::now());
     let composed = subrequest::compose(client, pool, token)?;
     subrequest::send(asker, context, composed)?;
-    let flight = flight::start(pool, key);
+    let flight = flight::start(pool, key, asker.location().lock_timeout);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     Some(())
 }
