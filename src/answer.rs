@@ -338,7 +338,7 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_
     let now = request::now();
     if location.freshness.age(record, now) == Age::Over {
         // An older verdict must not outlive this one in a location with longer times.
-        cache.remove(&key);
+        cache.remove_older(&key, record.confirmed, now);
         return;
     }
     if cache.store(&key, record, body, now) == Stored::TooLarge {

@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(57);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(61);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -37,6 +37,11 @@ http {
         location /obey { phantom_token_cache_control obey; proxy_pass http://127.0.0.1:8082; }
         location /off { phantom_token_cache off; proxy_pass http://127.0.0.1:8082; }
         location /impatient { phantom_token_lock_timeout 200ms; proxy_pass http://127.0.0.1:8082; }
+        location /uncached {
+            phantom_token_lock_timeout 200ms;
+            phantom_token_cache_max_ttl 0;
+            proxy_pass http://127.0.0.1:8082;
+        }
         location /few {
             phantom_token_lock_timeout 200ms;
             phantom_token_max_introspections 2;
@@ -232,6 +237,17 @@ is_deeply(outcomes(@late), { '200 MISS' => 1 }, 'late: the first one is answered
 is(delivered($late_jwt), 1, 'late: with what it asked for');
 is($api->authorization(call('/', $token)), "Bearer $jwt", 'late: the later answer stays');
 is($as->questions($token), 2, 'late: and nobody has asked again');
+
+# Nor does one that may not be kept.
+
+my $stays = token();
+$as->script($stays, $as->jwt_answer($late_jwt, hold => 1), $as->jwt_answer($jwt));
+@late = waiting(1, '/uncached', $stays);
+is(call('/uncached', $stays)->status(), 503, 'late, not kept: who has waited is refused');
+is(call('/', $stays)->status(), 200, 'late, not kept: the next one asks');
+$as->release($stays);
+is_deeply(outcomes(@late), { '200 MISS' => 1 }, 'late, not kept: the first one is answered');
+is(call('/', $stays)->header('Cache-Status'), 'HIT', 'late, not kept: the later answer stays');
 
 # Those who wait share what is asked anew, and late questions count for what may be asked.
 

@@ -231,6 +231,14 @@ impl Cache {
             .unwrap_or(false)
     }
 
+    /// Forgets a token, unless what is known is the answer to a later question than the one that was `asked` then:
+    /// for an answer that may not be stored. Says whether anything was forgotten.
+    pub fn remove_older(&self, key: &TokenKey, asked: UnixMillis, now: UnixMillis) -> bool {
+        self.shard(key)
+            .and_then(|shard| shard.run(|shard| shard.remove_older(key.cut(), asked, now)))
+            .unwrap_or(false)
+    }
+
     /// Takes over what another cache holds, as much as fits by this one's budgets: first what was asked for
     /// lately, the newest first. What is known here stays. Says how many entries were copied.
     ///
