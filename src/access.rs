@@ -208,7 +208,10 @@ fn look_up(
         Some(place)
     });
     let (status, outcome, age) = match found {
-        LookUp::Miss => return None,
+        LookUp::Miss => {
+            location.tell_emptied(request.log());
+            return None;
+        }
         LookUp::Active { facts, record, age, .. } => {
             let carried = room.map(|carried| carried.with_facts(facts.len()));
             let outcome = carried.map(|carried| Outcome::Active { carried, record });

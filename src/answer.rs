@@ -93,9 +93,11 @@ pub(crate) unsafe extern "C" fn arrived(
             Outcome::Refused { reason, .. } if !reason.is_clients()
         ));
         end(question, context, &outcome);
+        let location = asked_in(question, context);
+        location.tell_emptied(question.log());
         if context.background.get() && context.trouble_logged.get() {
             // Every hit would try again, and log that it could not.
-            pause_confirming(parent.location());
+            pause_confirming(location);
         }
         if let Some(flight) = NonNull::new(context.flight.get()) {
             context.flight.set(ptr::null_mut());
@@ -113,6 +115,13 @@ pub(crate) unsafe extern "C" fn arrived(
         // Whatever it was, the client's request decides about its response, not the question.
         OK
     })
+}
+
+/// The location that asks, by whose rules its answer is read: NGINX may have taken the request elsewhere since.
+fn asked_in<'r>(question: Request<'r>, context: &Context) -> &'r LocationConf {
+    // SAFETY: the location, null or not, is the cycle's, which outlives the question. While a request asks, it is
+    // set nowhere but where the question is made.
+    unsafe { context.location.get().as_ref() }.unwrap_or_else(|| question.main().location())
 }
 
 /// Has a location confirm nothing for a while.
@@ -288,7 +297,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
     let (status, body) = receive(question, rc)?;
     let scratch =
         question.pool().bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
-    let location = question.main().location();
+    let location = asked_in(question, context);
     let now = request::now();
     let answer = Answer {
         status,
@@ -332,12 +341,12 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
 
 /// Stores a verdict, as far as the asking location's rules let it be used again.
 fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_>) {
-    let location = question.main().location();
+    let location = asked_in(question, context);
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
     if location.freshness.age(record, now) == Age::Over {
         // An older verdict must not outlive this one in a location with longer times.
-        cache.remove(&key);
+        cache.remove_older(&key, record.confirmed, now);
         return;
     }
     if cache.store(&key, record, body, now) == Stored::TooLarge {

@@ -10,8 +10,8 @@ use core::ptr::NonNull;
 use std::time::Instant;
 
 use nginx_sys::{
-    ngx_conf_t, ngx_cycle_t, ngx_int_t, ngx_parse_size, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_str_t,
+    ngx_conf_t, ngx_cycle_t, ngx_int_t, ngx_log_t, ngx_parse_size, ngx_shared_memory_add,
+    ngx_shm_zone_t, ngx_str_t,
 };
 use phantom_token_core::cache::Cache;
 use phantom_token_core::flights::Flights;
@@ -60,6 +60,33 @@ impl Zone {
     /// The questions in flight; there as the cache is.
     pub(crate) fn flights(&self) -> Option<&Flights> {
         self.content.as_ref().map(|content| &content.flights)
+    }
+
+    /// Says in the log that something in the zone was emptied by what this process did, once each time.
+    pub(crate) fn tell_emptied(&self, log: *mut ngx_log_t) {
+        let Some(content) = &self.content else { return };
+        self.tell_emptied_cache(&content.cache, log);
+        if let Some(count) = content.flights.emptied() {
+            log!(
+                NGX_LOG_WARN,
+                log,
+                "phantom_token: zone \"{}\": the table of questions in flight was not in order, as after the \
+                 death of a worker: it was emptied, {count} such events in all",
+                Shown(self.name())
+            );
+        }
+    }
+
+    fn tell_emptied_cache(&self, cache: &Cache, log: *mut ngx_log_t) {
+        if let Some(count) = cache.emptied() {
+            log!(
+                NGX_LOG_WARN,
+                log,
+                "phantom_token: zone \"{}\": part of the cache was not in order, as after the death of a \
+                 worker: it was emptied, {count} such events in all",
+                Shown(self.name())
+            );
+        }
     }
 
     /// How many questions in flight the zone can keep.
@@ -114,6 +141,7 @@ impl Zone {
                 let content = Content::create(shm_zone, Some(cache.secret()))?;
                 // Another secret is the one thing that can be wrong, and this is the same.
                 let copied = content.cache.copy_from(&cache).unwrap_or_default();
+                old.tell_emptied_cache(&cache, log);
                 log!(
                     NGX_LOG_NOTICE,
                     log,

@@ -12,8 +12,8 @@ use core::ptr;
 
 use nginx_sys::{
     ngx_array_t, ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_msec_t,
-    ngx_str_t, ngx_uint_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_log_t,
+    ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::{Mode, Verification};
 use phantom_token_core::flights::Flights;
@@ -254,16 +254,27 @@ impl LocationConf {
         self.enable == 1 && !self.resource.is_open
     }
 
+    /// Says in the log that something in the zone was emptied by what this process did, once each time.
+    pub(crate) fn tell_emptied(&self, log: *mut ngx_log_t) {
+        if let Some(zone) = self.zone() {
+            zone.tell_emptied(log);
+        }
+    }
+
+    /// The zone, where one is in use.
+    fn zone(&self) -> Option<&Zone> {
+        // SAFETY: a zone lives in the cycle's pool, as long as this configuration.
+        unsafe { self.zone.as_ref() }
+    }
+
     /// The zone's cache, where one is in use.
     pub(crate) fn shared_cache(&self) -> Option<&phantom_token_core::cache::Cache> {
-        // SAFETY: a zone lives in the cycle's pool, as long as this configuration.
-        unsafe { self.zone.as_ref() }?.cache()
+        self.zone()?.cache()
     }
 
     /// The questions in flight in the zone, where one is in use.
     pub(crate) fn flights(&self) -> Option<&Flights> {
-        // SAFETY: as of `shared_cache`.
-        unsafe { self.zone.as_ref() }?.flights()
+        self.zone()?.flights()
     }
 
     /// The secret of the keys of this location.

@@ -17,13 +17,15 @@ use phantom_token_core::key::TokenKey;
 use crate::code::OK;
 use crate::guard::guard;
 use crate::pool::Pool;
-use crate::request::Request;
+use crate::request::{self, Request};
 
 /// A question that is being asked.
 pub(crate) struct Flight {
     key: TokenKey,
     /// Another worker asks.
     elsewhere: bool,
+    /// From then on it is late, and another request may ask; on NGINX's monotonic clock.
+    deadline: u64,
     /// The next flight of the same bucket.
     next: *mut Flight,
     /// [`Waiter::link`]s.
@@ -57,13 +59,14 @@ fn bucket(key: &TokenKey) -> &'static Cell<*mut Flight> {
     buckets.get(usize::from(key.bucket())).unwrap_or(first)
 }
 
-/// The question about this key that is being asked in this worker.
+/// The question about this key that is being asked in this worker, unless it is late.
 pub(crate) fn find(key: &TokenKey) -> Option<NonNull<Flight>> {
+    let now = request::monotonic();
     let mut flight = bucket(key).get();
     while let Some(found) = NonNull::new(flight) {
         // SAFETY: flights are in the table only while they live.
         unsafe {
-            if (*flight).key == *key {
+            if (*flight).key == *key && now < (*flight).deadline {
                 return Some(found);
             }
             flight = (*flight).next;
@@ -73,16 +76,22 @@ pub(crate) fn find(key: &TokenKey) -> Option<NonNull<Flight>> {
 }
 
 impl Flight {
-    /// A flight that is not in the table yet.
-    pub(crate) fn new(key: TokenKey, elsewhere: bool) -> Self {
-        let queue = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
-        Self { key, elsewhere, next: ptr::null_mut(), waiters: queue }
+    /// A flight of another worker, not in the table yet. When it is late is known where it is followed.
+    pub(crate) fn elsewhere(key: TokenKey) -> Self {
+        Self { elsewhere: true, ..Self::new(key, u64::MAX) }
+    }
+
+    fn new(key: TokenKey, deadline: u64) -> Self {
+        let waiters = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
+        Self { key, elsewhere: false, deadline, next: ptr::null_mut(), waiters }
     }
 }
 
-/// Notes that a question is being asked; the pool is that of the request that asks.
-pub(crate) fn start(pool: Pool<'_>, key: TokenKey) -> Option<NonNull<Flight>> {
-    let flight = pool.place(Flight::new(key, false))?;
+/// Notes that a question is being asked, and for how many milliseconds others may rely on it; the pool is that of
+/// the request that asks.
+pub(crate) fn start(pool: Pool<'_>, key: TokenKey, time: ngx_msec_t) -> Option<NonNull<Flight>> {
+    let deadline = request::monotonic().saturating_add(time as u64);
+    let flight = pool.place(Flight::new(key, deadline))?;
     // SAFETY: who asks ends the flight before its pool goes.
     unsafe { enter(flight) };
     Some(flight)

@@ -52,7 +52,9 @@ pub(crate) fn ask_or_wait(
         Some(flight) => flight,
         None => {
             context.server.set(shared::server_of(request, location));
-            match shared::take_turn(location, key, context.server.get(), follows)? {
+            let turn = shared::take_turn(location, key, context.server.get(), follows);
+            location.tell_emptied(request.log());
+            match turn? {
                 Turn::Follow(flight) => flight,
                 Turn::Ask(ticket) => {
                     context.ticket.set(ticket);
@@ -80,7 +82,7 @@ fn ask(request: Request<'_>, context: &Context, token: &[u8], key: TokenKey) -> 
     let composed = subrequest::compose(request, request.pool(), token)?;
     subrequest::send(request, context, composed)?;
     // After the subrequest is made: whoever finds the flight may rely on its answer.
-    let flight = flight::start(request.pool(), key);
+    let flight = flight::start(request.pool(), key, request.location().lock_timeout);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     context.cache_status.set(if request.location().shared_cache().is_some() {
         CacheStatus::Miss
@@ -107,10 +109,9 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     }
     let server = shared::server_of(request, location);
     // Another worker's question does as well, and where none may be asked now the verdict has its time.
-    let ticket = match shared::take_turn_alone(location, key, server) {
-        Some(ticket) => ticket,
-        None => return,
-    };
+    let turn = shared::take_turn_alone(location, key, server);
+    location.tell_emptied(request.log());
+    let Some(ticket) = turn else { return };
     let Some(background) = Background::create(request) else {
         shared::give_back(ticket);
         answer::pause_confirming(location);
@@ -151,7 +152,7 @@ fn ask_alone(
     context.asked.set(request::now());
     let composed = subrequest::compose(client, pool, token)?;
     subrequest::send(asker, context, composed)?;
-    let flight = flight::start(pool, key);
+    let flight = flight::start(pool, key, asker.location().lock_timeout);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     Some(())
 }

@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(61);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -37,6 +37,16 @@ http {
         location /obey { phantom_token_cache_control obey; proxy_pass http://127.0.0.1:8082; }
         location /off { phantom_token_cache off; proxy_pass http://127.0.0.1:8082; }
         location /impatient { phantom_token_lock_timeout 200ms; proxy_pass http://127.0.0.1:8082; }
+        location /uncached {
+            phantom_token_lock_timeout 200ms;
+            phantom_token_cache_max_ttl 0;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /few {
+            phantom_token_lock_timeout 200ms;
+            phantom_token_max_introspections 2;
+            proxy_pass http://127.0.0.1:8082;
+        }
         location /timeout {
             phantom_token_introspection_endpoint /introspect_timeout;
             proxy_pass http://127.0.0.1:8082;
@@ -210,6 +220,49 @@ is($response->status() . ' ' . $response->header('Slug'), '503 overload', 'lock_
 is($response->header('Retry-After'), '1', 'lock_timeout: Retry-After');
 $as->release($token);
 is_deeply(outcomes($first), { '200 MISS' => 1 }, 'lock_timeout: the one that asks gets its answer');
+
+# A question that is late holds up only those who have waited: the next request asks. The late answer is for who asked,
+# and does not take the place of the later one.
+
+my ($late_jwt, @late) = (jwt());
+($token, $jwt) = (token(), jwt());
+$as->script($token, $as->jwt_answer($late_jwt, hold => 1), $as->jwt_answer($jwt));
+@late = waiting(1, '/impatient', $token);
+is(call('/impatient', $token)->status(), 503, 'late: who has waited is refused');
+is($api->authorization(call('/', $token)), "Bearer $jwt", 'late: the next one asks');
+is($as->questions($token), 2, 'late: two questions');
+is(call('/', $token)->header('Cache-Status'), 'HIT', 'late: the answer is known');
+$as->release($token);
+is_deeply(outcomes(@late), { '200 MISS' => 1 }, 'late: the first one is answered');
+is(delivered($late_jwt), 1, 'late: with what it asked for');
+is($api->authorization(call('/', $token)), "Bearer $jwt", 'late: the later answer stays');
+is($as->questions($token), 2, 'late: and nobody has asked again');
+
+# Nor does one that may not be kept.
+
+my $stays = token();
+$as->script($stays, $as->jwt_answer($late_jwt, hold => 1), $as->jwt_answer($jwt));
+@late = waiting(1, '/uncached', $stays);
+is(call('/uncached', $stays)->status(), 503, 'late, not kept: who has waited is refused');
+is(call('/', $stays)->status(), 200, 'late, not kept: the next one asks');
+$as->release($stays);
+is_deeply(outcomes(@late), { '200 MISS' => 1 }, 'late, not kept: the first one is answered');
+is(call('/', $stays)->header('Cache-Status'), 'HIT', 'late, not kept: the later answer stays');
+
+# Those who wait share what is asked anew, and late questions count for what may be asked.
+
+($token, $jwt) = (token(), jwt());
+$as->script($token, ($as->jwt_answer($jwt, hold => 1)) x 2, $as->jwt_answer($jwt));
+@late = waiting(1, '/few', $token);
+is(call('/few', $token)->status(), 503, 'late again: who has waited is refused');
+push @late, start('/few', $token);
+$as->wait_for_question($token, 2);
+is(call('/few', $token)->status(), 503, 'late again: so is who has waited for the second one');
+$response = call('/few', $token);
+is($response->status() . ' ' . $response->header('Slug'), '503 overload', 'late again: no third one');
+is($as->questions($token), 2, 'late again: where two are allowed');
+$as->release($token) for 1 .. 2;
+is_deeply(outcomes(@late), { '200 MISS' => 2 }, 'late again: both are answered at last');
 
 # Those that share a question keep the rules of their own location.
 

@@ -231,6 +231,14 @@ impl Cache {
             .unwrap_or(false)
     }
 
+    /// Forgets a token, unless what is known is the answer to a later question than the one that was `asked` then:
+    /// for an answer that may not be stored. Says whether anything was forgotten.
+    pub fn remove_older(&self, key: &TokenKey, asked: UnixMillis, now: UnixMillis) -> bool {
+        self.shard(key)
+            .and_then(|shard| shard.run(|shard| shard.remove_older(key.cut(), asked, now)))
+            .unwrap_or(false)
+    }
+
     /// Takes over what another cache holds, as much as fits by this one's budgets: first what was asked for
     /// lately, the newest first. What is known here stays. Says how many entries were copied.
     ///
@@ -263,6 +271,15 @@ impl Cache {
             });
         }
         stats
+    }
+
+    /// Whether a call by this handle has emptied a shard since this was last asked, and how many were in all,
+    /// see [`Stats::recoveries`]. Each is told of by one handle, unless its process dies before it asks.
+    ///
+    /// After a look-up that gave anything but a miss there is nothing new to say.
+    #[must_use]
+    pub fn emptied(&self) -> Option<u64> {
+        self.region.take_emptied().then(|| self.stats().recoveries)
     }
 
     /// Verifies every invariant of the structure. For tests: walks all of it, under the locks.

@@ -13,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
@@ -119,6 +120,8 @@ pub struct Asker {
 pub struct Flights {
     base: NonNull<u8>,
     slots: usize,
+    /// This process has emptied the table, and has not said so yet.
+    emptied: Cell<bool>,
 }
 
 impl Flights {
@@ -177,7 +180,7 @@ impl Flights {
         if slots == 0 || !aligned || u32::try_from(slots).is_err() {
             return Err(FlightsError::Region);
         }
-        Ok(Self { base, slots })
+        Ok(Self { base, slots, emptied: Cell::new(false) })
     }
 
     /// How many slots there are: no limit beyond it can be kept.
@@ -331,6 +334,17 @@ impl Flights {
         reason
     }
 
+    /// Whether a call by this handle has emptied the table since this was last asked, because a process died
+    /// while changing it, and how often that was in all. Each time is told of by one handle, unless its process
+    /// dies before it asks.
+    #[must_use]
+    pub fn emptied(&self) -> Option<u32> {
+        if !self.emptied.take() {
+            return None;
+        }
+        self.lock().map(|table| *table.header.recoveries)
+    }
+
     fn header(&self) -> *mut Header {
         self.base.as_ptr().cast()
     }
@@ -367,6 +381,7 @@ impl Flights {
         };
         if dirty.load(Ordering::Relaxed) != 0 {
             table.empty();
+            self.emptied.set(true);
         }
         Some(table)
     }

@@ -141,7 +141,7 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
         let followed = NonNull::new(room)?.cast::<Followed>();
         let raw = followed.as_ptr();
         raw.write(Followed {
-            flight: Flight::new(key, true),
+            flight: Flight::elsewhere(key),
             event: core::mem::zeroed(),
             nobody: core::mem::zeroed(),
             zone,

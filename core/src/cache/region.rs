@@ -4,6 +4,7 @@
 //! header │ shard 0 │ shard 1 │ …          shard: head (lock, state) │ buckets │ units
 //! ```
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
@@ -107,6 +108,8 @@ pub(super) fn bucket_number(key: &Key, buckets: usize) -> usize {
 pub(super) struct Region {
     base: NonNull<u8>,
     geometry: Geometry,
+    /// This process has emptied a shard, and has not said so yet.
+    emptied: Cell<bool>,
 }
 
 impl Region {
@@ -168,7 +171,7 @@ impl Region {
         if len < super::Cache::MIN_SIZE {
             return Err(OpenError::TooSmall { len, least: super::Cache::MIN_SIZE });
         }
-        Ok(Self { base, geometry: Geometry::new(len) })
+        Ok(Self { base, geometry: Geometry::new(len), emptied: Cell::new(false) })
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -178,6 +181,11 @@ impl Region {
     pub(super) fn secret(&self) -> &[u8; 32] {
         // SAFETY: within the region, and not written again once the region is made.
         unsafe { &(*self.header()).secret }
+    }
+
+    /// Whether a shard was emptied through this handle since this was last asked.
+    pub(super) fn take_emptied(&self) -> bool {
+        self.emptied.take()
     }
 
     fn header(&self) -> *mut Header {
@@ -231,7 +239,7 @@ impl Region {
                 ),
             )
         };
-        Some(Locked { lock, dirty, state, buckets, units })
+        Some(Locked { lock, dirty, emptied: &self.emptied, state, buckets, units })
     }
 }
 
@@ -242,6 +250,7 @@ impl Region {
 pub(super) struct Locked<'a> {
     lock: &'a Lock,
     dirty: &'a AtomicU32,
+    emptied: &'a Cell<bool>,
     pub(super) state: &'a mut State,
     pub(super) buckets: &'a mut [u32],
     pub(super) units: &'a mut [Unit],
@@ -275,8 +284,14 @@ impl Locked<'_> {
         self.buckets.fill(NONE);
         // Not before: who is killed here leaves the mark, and all is overwritten once more.
         compiler_fence(Ordering::Release);
-        let recoveries = self.state.recoveries.wrapping_add(1);
-        *self.state = State { recoveries, ..State::default() };
+        let counted = |list: &List| List { evictions: list.evictions, ..List::default() };
+        *self.state = State {
+            active: counted(&self.state.active),
+            small: counted(&self.state.small),
+            recoveries: self.state.recoveries.wrapping_add(1),
+            ..State::default()
+        };
+        self.emptied.set(true);
     }
 }
 

@@ -113,11 +113,10 @@ impl<'a> Shard<'a> {
         now: UnixMillis,
     ) -> Result<Stored, Fault> {
         let known = self.find(key)?;
-        if let Some(id) = known {
-            let known = self.head(id)?.record().ok_or(Fault)?;
-            if known.confirmed > record.confirmed && known.confirmed <= now {
-                return Ok(Stored::Outdated);
-            }
+        if let Some(id) = known
+            && self.outdates(id, record.confirmed, now)?
+        {
+            return Ok(Stored::Outdated);
         }
         self.locked.change();
         if let Some(id) = known {
@@ -145,6 +144,30 @@ impl<'a> Shard<'a> {
         self.locked.change();
         self.drop_entry(id)?;
         Ok(true)
+    }
+
+    /// See [`super::Cache::remove_older`].
+    pub(super) fn remove_older(
+        &mut self,
+        key: &Key,
+        asked: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<bool, Fault> {
+        match self.find(key)? {
+            Some(id) if !self.outdates(id, asked, now)? => {
+                self.locked.change();
+                self.drop_entry(id)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether an entry is the answer to a later question than one of `asked`. One from the future is not: the
+    /// clock was set back.
+    fn outdates(&self, id: u32, asked: UnixMillis, now: UnixMillis) -> Result<bool, Fault> {
+        let known = self.head(id)?.record().ok_or(Fault)?.confirmed;
+        Ok(known > asked && known <= now)
     }
 
     pub(super) fn state(&self) -> &super::region::State {

@@ -266,10 +266,16 @@ fn whoever_dies_while_changing_leaves_a_table_that_works() {
     let alive = Processes::new(&[1, 2]);
     let flights = memory.create();
     let ticket = asked(begin(&flights, 7, 1, 100, &alive));
-    let table = flights.lock().unwrap();
-    table.change();
-    drop(table);
-    assert_eq!(flights.poll(ticket, 110, alive.is_alive()), Poll::Gone);
+    let other = memory.attach().unwrap();
+    for recoveries in 1..3 {
+        let table = flights.lock().unwrap();
+        table.change();
+        drop(table);
+        assert_eq!(flights.emptied(), None);
+        assert_eq!(flights.poll(ticket, 110, alive.is_alive()), Poll::Gone);
+        assert_eq!((other.emptied(), flights.emptied()), (None, Some(recoveries)));
+        assert_eq!(flights.emptied(), None, "it is said once");
+    }
     let next = asked(begin(&flights, 7, 2, 110, &alive));
     assert_ne!(next.serial, ticket.serial);
     assert_eq!(followed(begin(&flights, 7, 1, 110, &alive)), next);

@@ -81,6 +81,28 @@ fn an_answer_that_was_overtaken_is_not_stored() {
 }
 
 #[test]
+fn an_answer_that_was_overtaken_removes_nothing() {
+    let memory = Memory::new(1 << 16);
+    let cache = memory.create();
+    assert!(!cache.remove_older(&key(1), NOW, NOW), "nothing is known");
+    let later = Record { confirmed: NOW + 10, ..active() };
+    cache.store(&key(1), &later, b"jwt", NOW + 20);
+    assert!(!cache.remove_older(&key(1), NOW, NOW + 30));
+    assert!(!cache.remove_older(&key(1), NOW + 9, NOW + 10));
+    let found = look_up(&cache, &key(1), NOW + 30, &RULES);
+    assert_eq!(found, Found::Active(b"jwt".to_vec(), later));
+    assert!(!cache.remove_older(&key(2), NOW + 30, NOW + 30), "another token");
+    // As old, older, or of a future that a clock that was set back has made.
+    for (asked, now) in [(NOW + 10, NOW + 30), (NOW + 11, NOW + 30), (NOW, NOW + 9)] {
+        cache.store(&key(1), &later, b"jwt", NOW + 20);
+        assert!(cache.remove_older(&key(1), asked, now), "{asked}, {now}");
+        assert_eq!(look_up(&cache, &key(1), NOW + 30, &RULES), Found::Miss);
+        assert_eq!(cache.stats().units_used, 0);
+        cache.check().unwrap();
+    }
+}
+
+#[test]
 fn unknown_and_removed_tokens_are_missed() {
     let memory = Memory::new(1 << 16);
     let cache = memory.create();

@@ -83,7 +83,18 @@ fn a_process_killed_with_the_lock_costs_the_shard_and_nothing_else() {
     for number in 0..100 {
         cache.store(&key(number), &active(), &jwt(number, 1200), NOW);
     }
-    // The room callback runs under the lock.
+    kill_with_the_lock(&cache);
+    assert_eq!(get(&cache, 1), Found::Miss);
+    assert_eq!(cache.stats().recoveries, 1);
+    let left = (0..100).filter(|&number| get(&cache, number) != Found::Miss).count();
+    assert!((20..80).contains(&left), "the other shard has about half of all: {left}");
+    cache.check().unwrap();
+    assert_eq!(cache.store(&key(1), &active(), &jwt(1, 1200), NOW), Stored::Stored);
+    assert_eq!(get(&cache, 1), Found::Active(jwt(1, 1200), active()));
+}
+
+/// Kills a process while it has the lock of the shard of `key(1)`, which is known: the room callback runs under it.
+fn kill_with_the_lock(cache: &Cache) {
     let child = fork(|| {
         cache.look_up(&key(1), NOW, &RULES, |_| {
             // SAFETY: kills this child.
@@ -93,13 +104,40 @@ fn a_process_killed_with_the_lock_costs_the_shard_and_nothing_else() {
         0
     });
     assert!(libc::WIFSIGNALED(wait(child)));
-    assert_eq!(get(&cache, 1), Found::Miss);
-    assert_eq!(cache.stats().recoveries, 1);
-    let left = (0..100).filter(|&number| get(&cache, number) != Found::Miss).count();
-    assert!((20..80).contains(&left), "the other shard has about half of all: {left}");
-    cache.check().unwrap();
-    assert_eq!(cache.store(&key(1), &active(), &jwt(1, 1200), NOW), Stored::Stored);
-    assert_eq!(get(&cache, 1), Found::Active(jwt(1, 1200), active()));
+}
+
+#[test]
+fn who_empties_a_shard_says_so_once() {
+    let memory = Memory::new(64 << 10);
+    let (cache, other) = (memory.create(), memory.attach());
+    for number in 0..100 {
+        cache.store(&key(number), &active(), &jwt(number, 1200), NOW);
+    }
+    let before = cache.stats();
+    assert!(before.active_evictions > 0);
+    for recoveries in 1..4 {
+        cache.store(&key(1), &active(), b"jwt", NOW);
+        assert_eq!((cache.emptied(), other.emptied()), (None, None));
+        kill_with_the_lock(&cache);
+        assert_eq!(cache.emptied(), None, "nobody has looked yet");
+        assert_eq!(get(&cache, 1), Found::Miss);
+        assert_eq!(get(&other, 1), Found::Miss);
+        assert_eq!((other.emptied(), cache.emptied()), (None, Some(recoveries)));
+        assert_eq!(cache.emptied(), None, "once");
+    }
+    assert_eq!(cache.stats().active_evictions, before.active_evictions, "still counted");
+    // Whatever it is that finds it, also what counts for the answer.
+    for find in [
+        |cache: &Cache| _ = cache.store(&key(2), &active(), b"jwt", NOW),
+        |cache: &Cache| _ = cache.remove(&key(1)),
+        |cache: &Cache| _ = cache.stats(),
+    ] {
+        cache.store(&key(1), &active(), b"jwt", NOW);
+        kill_with_the_lock(&cache);
+        find(&other);
+        assert!(other.emptied().is_some());
+        assert_eq!((other.emptied(), cache.emptied()), (None, None));
+    }
 }
 
 #[test]

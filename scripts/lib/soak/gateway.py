@@ -15,7 +15,7 @@ from servers import Failure, Nginx
 
 _PATIENCE = 10
 _KILLED = re.compile(r"\[alert\] \d+#\d+: worker process \d+ exited on signal 9")
-_RECOVERY = re.compile(r"phantom_token: .*\bemptied\b")
+_RECOVERY = re.compile(r"phantom_token: zone \"\w+\": .*: it was emptied, \d+ such events in all")
 
 
 class Gateway(Nginx):

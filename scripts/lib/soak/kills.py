@@ -92,11 +92,13 @@ def _run(
         "longest_request": round(load.longest, 3),
         "kills": killed,
         "reloads": len(gateway.reloads),
-        "recoveries_logged": recoveries,
+        "recoveries": recoveries,
         "server": server_figures,
         "kept": kept,
         "remarks": dict(remarks),
     }
+    if recoveries > killed:
+        trouble.append(f"{recoveries} recoveries of {killed} kills")
     return seen, trouble + _problems(load, server_figures, kills, killed)
 
 

@@ -89,9 +89,10 @@ enum Divergence {
     RelyingOnTheLate,
     AnotherEnd,
     Lost,
+    Survived,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "none",
     "two ask about one token",
     "more questions than allowed",
@@ -100,6 +101,7 @@ const NAMES: [&str; 8] = [
     "a question that is late is still relied on",
     "another end than the one it had",
     "a question is lost that is in flight",
+    "a question is known that was begun before the table was emptied",
 ];
 
 fn is_alive(pid: i32) -> bool {
@@ -111,7 +113,8 @@ struct Followed {
     ticket: Ticket,
     key: usize,
     since: u64,
-    generation: u32,
+    /// That of the question; `None`: the table was emptied about when it was found.
+    generation: Option<u32>,
 }
 
 struct Process<'a> {
@@ -205,6 +208,7 @@ impl Process<'_> {
                     }
                     ended_after(question, since)?;
                 }
+                let generation = Some(generation).filter(|&before| self.generation() == before);
                 self.following[follow_at] = Some(Followed { ticket, key, since, generation });
             }
             Begin::Ask(ticket) => {
@@ -332,6 +336,7 @@ impl Process<'_> {
         let Some(followed) = &self.following[place] else { return Ok(()) };
         let serial = followed.ticket.serial;
         let now = board.clock.load(SeqCst);
+        let emptied = followed.generation.is_some_and(|generation| generation != self.generation());
         let poll = self.flights.poll(followed.ticket, now, is_alive);
         let question = board.question(serial);
         let deadline = question.map(|question| question.deadline.load(Relaxed));
@@ -342,6 +347,9 @@ impl Process<'_> {
             outcome.map_or(-1, i64::from),
             deadline.map_or(-1, |deadline| deadline as i64 - now as i64),
         ];
+        if emptied && poll != Poll::Gone {
+            return Err((Divergence::Survived, details));
+        }
         match poll {
             Poll::Pending => {
                 if deadline.is_some_and(|deadline| now >= deadline) {
@@ -369,10 +377,10 @@ impl Process<'_> {
                 board.gone.fetch_add(1, Relaxed);
                 if let Some(question) = question
                     && outcome == Some(0)
-                    && question.generation.load(Relaxed) == followed.generation
+                    && Some(question.generation.load(Relaxed)) == followed.generation
                     && is_alive(question.pid.load(Relaxed))
                     && board.clock.load(SeqCst) < question.deadline.load(Relaxed)
-                    && self.generation() == followed.generation
+                    && Some(self.generation()) == followed.generation
                     && question.serial.load(Acquire) == serial
                 {
                     return Err((Divergence::Lost, details));
