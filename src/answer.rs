@@ -15,7 +15,6 @@ use phantom_token_core::cache_control;
 use phantom_token_core::facts;
 use phantom_token_core::flights::{End, Noted};
 use phantom_token_core::freshness::Age;
-use phantom_token_core::key::FactsKey;
 use phantom_token_core::reason::Reason;
 use phantom_token_core::record::Record;
 
@@ -316,16 +315,15 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
         now,
     };
     match answer::judge(&answer, &reading, scratch)? {
-        Verdict::Active { document, record } => {
-            let pool = question.pool();
-            let scratch = pool.bytes(document.len()).ok_or(Trouble::NoMemory)?;
+        Verdict::Active { document, claims, record } => {
             // SAFETY: the location that made the key, null or not, is the cycle's.
             let keyed_in = unsafe { context.keyed_in.get().as_ref() }.unwrap_or(location);
-            let key = FactsKey::new(keyed_in.secret());
+            let key = keyed_in.facts_key();
             let mut room = [0; facts::MAX_LEN];
-            let facts = answer::facts(&answer, record.document, document, &key, scratch, &mut room);
+            let facts = answer::facts(&answer, record.document, claims, key, &mut room);
             keep(question, context, &record, Body { document, facts });
-            let carried = Carried::copy(pool, document, facts).ok_or(Trouble::NoMemory)?;
+            let carried =
+                Carried::copy(question.pool(), document, facts).ok_or(Trouble::NoMemory)?;
             Ok(Outcome::Active { carried, record })
         }
         Verdict::Inactive(record) => {

@@ -19,7 +19,7 @@ use phantom_token_core::answer::{Mode, Verification};
 use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::jose::Expect;
-use phantom_token_core::key::RealmKey;
+use phantom_token_core::key::{FactsKey, RealmKey};
 use phantom_token_core::reason::{ChallengeError, Reason};
 use phantom_token_core::record::{Record, State, UnixMillis};
 
@@ -243,6 +243,10 @@ pub(crate) struct LocationConf {
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: OnceCell<RealmKey>,
+    /// What names are digested under in the facts of this location's tokens; made likewise.
+    facts_key: OnceCell<FactsKey>,
+    /// The number of the server that is asked, where the realm does not vary; made likewise.
+    pub(crate) server_number: OnceCell<u64>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -280,6 +284,11 @@ impl LocationConf {
     /// The secret of the keys of this location.
     pub(crate) fn secret(&self) -> &[u8; 32] {
         self.shared_cache().map_or(&self.secret, |cache| cache.secret())
+    }
+
+    /// The key of the facts of this location's tokens, which is one for all locations with its secret.
+    pub(crate) fn facts_key(&self) -> &FactsKey {
+        self.facts_key.get_or_init(|| FactsKey::new(self.secret()))
     }
 
     /// Whether a verdict that was applied in `other`, of the same server block, is one that this
@@ -502,6 +511,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 serves_stale: Cell::new(false),
                 stale_silent_until: Cell::new(0),
                 realm_key: OnceCell::new(),
+                facts_key: OnceCell::new(),
+                server_number: OnceCell::new(),
             },
         )
     })

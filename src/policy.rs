@@ -36,7 +36,7 @@ fn objection_of(
     if !scopes.is_empty() || !audiences.is_empty() {
         let facts = Facts::read(carried.facts());
         let key = key_of_facts(context, location, policy);
-        let digest = |kind, name: &Name| match &key {
+        let digest = |kind, name: &Name| match key {
             None => name.digest.get(),
             Some(key) => digest(key, kind, name),
         };
@@ -63,17 +63,21 @@ fn objection_of(
 
 /// The key that the facts were made with, where that is not the one of the digests in the policy: an internal
 /// redirect has led the request from a location with another zone.
-fn key_of_facts(context: &Context, location: &LocationConf, policy: &Policy) -> Option<FactsKey> {
+fn key_of_facts<'l>(
+    context: &Context,
+    location: &'l LocationConf,
+    policy: &Policy,
+) -> Option<&'l FactsKey> {
     // SAFETY: the location that made the key, null or not, is the cycle's.
     let keyed_in = unsafe { context.keyed_in.get().as_ref() }.unwrap_or(location);
     if !core::ptr::eq(keyed_in, location) && keyed_in.secret() != location.secret() {
-        return Some(FactsKey::new(keyed_in.secret()));
+        return Some(keyed_in.facts_key());
     }
     if !policy.digested.get() {
-        let key = FactsKey::new(location.secret());
+        let key = location.facts_key();
         for (names, kind) in [(policy.scopes(), Kind::Scope), (policy.audiences(), Kind::Audience)]
         {
-            names.iter().for_each(|name| name.digest.set(digest(&key, kind, name)));
+            names.iter().for_each(|name| name.digest.set(digest(key, kind, name)));
         }
         policy.digested.set(true);
     }

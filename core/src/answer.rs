@@ -13,7 +13,6 @@ use core::fmt;
 pub use crate::json::JsonError;
 pub use error::{AnswerError, MediaType};
 
-use crate::claims;
 use crate::facts::{self, Collector};
 use crate::jose::{self, Expect, KeySet, VerifyError};
 use crate::jwt::{Claims, Kind};
@@ -89,6 +88,8 @@ pub enum Verdict<'a> {
         /// What [`Record::document`] says. What goes upstream of it is three parts of base64url, and
         /// nothing else.
         document: &'a [u8],
+        /// The JSON object whose members are its claims: what [`crate::claims::object`] reads in it.
+        claims: &'a [u8],
         /// What is known of the token.
         record: Record,
     },
@@ -101,7 +102,7 @@ pub enum Verdict<'a> {
 impl fmt::Debug for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Active { document: _, record } => {
+            Self::Active { record, .. } => {
                 f.debug_struct("Active").field("record", record).finish_non_exhaustive()
             }
             Self::Inactive(record) => f.debug_tuple("Inactive").field(record).finish(),
@@ -137,24 +138,19 @@ pub fn judge<'a>(
 }
 
 /// The facts of an active token, for checks on a hit: written to `room`, empty if there are none. `kind` and
-/// `document` are what [`judge`] made of the answer.
+/// `claims` are what [`judge`] made of the answer.
 ///
 /// They are the document's; of what it does not speak, those of the JSON that the JWT came in. A token
 /// exchange says nothing but the `scope` there (RFC 8693 section 2.2.1).
-///
-/// `scratch` must be as long as `document`.
 pub fn facts<'r>(
     answer: &Answer<'_>,
     kind: Document,
-    document: &[u8],
+    claims: &[u8],
     key: &FactsKey,
-    scratch: &mut [u8],
     room: &'r mut [u8; facts::MAX_LEN],
 ) -> &'r [u8] {
     let mut collector = Collector::new(key);
-    if let Ok(object) = claims::object(kind, document, scratch) {
-        collector.claims(object);
-    }
+    collector.claims(claims);
     let is_json = || media_type(answer.content_type).eq_ignore_ascii_case(b"application/json");
     match kind {
         Document::Jwt if is_json() => collector.claims(answer.body),
@@ -217,29 +213,30 @@ impl<'a> Asked<'_, 'a, '_> {
         }
     }
 
-    /// The server says active. `claims` are those of a JWT, `beside` is what was said outside of it.
+    /// The server says active. `said` is what counts of a JWT, `beside` what was said outside of it.
     fn active(
         &self,
         kind: Document,
         document: &'a [u8],
-        claims: Option<&Claims>,
+        claims: &'a [u8],
+        said: Option<&Claims>,
         beside: Beside,
     ) -> Verdict<'a> {
-        if claims.is_some_and(|claims| claims.refresh) {
+        if said.is_some_and(|said| said.refresh) {
             return self.inactive();
         }
-        let inside = claims.and_then(|claims| claims.expires);
+        let inside = said.and_then(|said| said.expires);
         let record = Record {
             state: State::Active,
             document: kind,
             expires: [inside, beside.expires].into_iter().flatten().min(),
-            bound: claims.is_some_and(|claims| claims.bound) || beside.bound,
+            bound: said.is_some_and(|said| said.bound) || beside.bound,
             ..self.record()
         };
         if record.is_expired(self.reading.now) {
             Verdict::Expired(Record { state: State::Expired, document: Document::Jwt, ..record })
         } else {
-            Verdict::Active { document, record }
+            Verdict::Active { document, claims, record }
         }
     }
 

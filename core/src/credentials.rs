@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::alphabet;
+
 /// What one place of a request says of an access token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credentials<'a> {
@@ -148,30 +150,15 @@ fn token(value: &[u8]) -> Credentials<'_> {
     while let [rest @ .., b'='] = unpadded {
         unpadded = rest;
     }
-    if are_b64(unpadded) && !unpadded.is_empty() {
+    if alphabet::holds(unpadded, is_b64) && !unpadded.is_empty() {
         Credentials::Bearer(value)
     } else {
         Credentials::Malformed
     }
 }
 
-/// Whether all bytes may stand in a `b64token` before its padding. This runs over every token of every
-/// request: sixteen bytes at once, the last ones together with some that were looked at before.
-fn are_b64(bytes: &[u8]) -> bool {
-    let (pieces, rest) = bytes.as_chunks::<16>();
-    let valid = pieces.iter().fold(true, |valid, piece| valid & are_all_b64(piece));
-    match bytes.last_chunk::<16>() {
-        Some(last) => valid && are_all_b64(last),
-        None => rest.iter().all(|&byte| is_b64(byte)),
-    }
-}
-
-/// Without a way out, so that the compiler makes vector instructions of it.
-fn are_all_b64(piece: &[u8; 16]) -> bool {
-    piece.iter().fold(true, |valid, &byte| valid & is_b64(byte))
-}
-
-/// ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/", of which the digits follow upon "-./".
+/// ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/", of which the digits follow upon "-./": what may stand in a
+/// `b64token` before its padding.
 fn is_b64(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let is_digit_or_before = byte.wrapping_sub(b'-') < 13;

@@ -130,11 +130,11 @@ pub fn payload<'s>(jwt: &[u8], kind: Kind, scratch: &'s mut [u8]) -> Result<&'s 
     decode(payload, scratch)
 }
 
-/// Reads what counts of an access token. `scratch` must be as long as `jwt`.
+/// Reads what counts of an access token, and gives its payload, too. `scratch` must be as long as `jwt`.
 ///
 /// # Errors
 /// [`JwtError`] for whatever cannot be an access token.
-pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
+pub fn claims<'s>(jwt: &[u8], scratch: &'s mut [u8]) -> Result<(Claims, &'s [u8]), JwtError> {
     let payload = payload(jwt, Kind::AccessToken, scratch)?;
     let mut members = Members::default();
     json::object(payload, Name::of, |name, value| members.note(name, &value))
@@ -145,13 +145,14 @@ pub fn claims(jwt: &[u8], scratch: &mut [u8]) -> Result<Claims, JwtError> {
     if members.unreadable_exp {
         return Err(JwtError::Exp);
     }
-    Ok(Claims {
+    let claims = Claims {
         expires: members.expires,
         bound: members.bound,
         active: members.active,
         envelope: members.envelope,
         refresh: members.refresh,
-    })
+    };
+    Ok((claims, payload))
 }
 
 fn decode<'s>(part: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], JwtError> {
@@ -227,7 +228,7 @@ pub(crate) mod tests {
 
     fn read(header: &[u8], payload: &[u8]) -> Result<Claims, JwtError> {
         let jwt = encode(header, payload);
-        claims(jwt.as_bytes(), &mut vec![0; jwt.len()])
+        claims(jwt.as_bytes(), &mut vec![0; jwt.len()]).map(|(claims, _)| claims)
     }
 
     pub(crate) const HEADER: &[u8] = br#"{"alg":"RS256"}"#;
@@ -325,7 +326,7 @@ pub(crate) mod tests {
         }
         let jwt = encode(HEADER, b"{}");
         let mut scratch = vec![0; jwt.len()];
-        assert_eq!(claims(jwt.as_bytes(), &mut scratch), Ok(NOTHING));
+        assert_eq!(claims(jwt.as_bytes(), &mut scratch), Ok((NOTHING, &b"{}"[..])));
         assert_eq!(claims(jwt.as_bytes(), &mut scratch[1..]), Err(JwtError::Scratch));
         assert_eq!(claims(b"e30.e30.", &mut scratch), Err(JwtError::NotCompact));
     }

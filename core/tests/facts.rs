@@ -4,6 +4,7 @@
 use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use phantom_token_core::answer::{self, Answer};
+use phantom_token_core::claims;
 use phantom_token_core::facts::{Collector, Digest, Facts, Kind, MAX_LEN, MAX_NAMES};
 use phantom_token_core::key::FactsKey;
 use phantom_token_core::record::{CacheDirectives, Document};
@@ -270,8 +271,8 @@ fn sources_of_an_answer() {
         let key = FactsKey::new(&SECRET);
         let mut scratch = vec![0; document.len()];
         let mut room = [0; MAX_LEN];
-        let document = document.as_bytes();
-        let bytes = answer::facts(&answer, kind, document, &key, &mut scratch, &mut room);
+        let claims = claims::object(kind, document.as_bytes(), &mut scratch).unwrap();
+        let bytes = answer::facts(&answer, kind, claims, &key, &mut room);
         let facts = Facts::read(bytes);
         let found = ["inside", "outside"]
             .into_iter()

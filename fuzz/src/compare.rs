@@ -61,7 +61,7 @@ pub fn judge(
             assert_eq!(record, Record { state: State::Expired, expires, bound, ..expected });
         }
         (
-            Ok(Verdict::Active { document, record }),
+            Ok(Verdict::Active { document, record, .. }),
             Outcome::Active { kind, document: meant, until, bound },
         ) => {
             let expires = near(record.expires, &until);

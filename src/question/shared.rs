@@ -103,6 +103,17 @@ fn limit(location: &LocationConf) -> usize {
 /// The number of the server that is asked: the endpoint of this server block, and what
 /// `phantom_token_cache_key` says of a `proxy_pass` that varies. One server's outage is not another one's.
 pub(super) fn server_of(request: Request<'_>, location: &LocationConf) -> u64 {
+    // Without variables in them they are the same for all requests of the location.
+    match location.server_number.get() {
+        Some(number) => *number,
+        None if location.fixed_realm => {
+            *location.server_number.get_or_init(|| make_server_number(request, location))
+        }
+        None => make_server_number(request, location),
+    }
+}
+
+fn make_server_number(request: Request<'_>, location: &LocationConf) -> u64 {
     let evaluate = |value: *mut ngx_http_complex_value_t| {
         // SAFETY: compiled for this configuration, or null.
         NonNull::new(value).and_then(|value| unsafe { request.evaluate(value.as_ptr()) })

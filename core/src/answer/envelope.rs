@@ -9,7 +9,7 @@ use crate::raw_json;
 use crate::record::Document;
 
 impl<'a> Asked<'_, 'a, '_> {
-    pub(super) fn envelope(&self, scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+    pub(super) fn envelope(&self, scratch: &'a mut [u8]) -> Result<Verdict<'a>, AnswerError> {
         let envelope = self.answer.body.trim_ascii();
         let payload = jwt::payload(envelope, Kind::Envelope, scratch)?;
         check_outside(payload)?;
@@ -31,7 +31,8 @@ impl<'a> Asked<'_, 'a, '_> {
         if !is_active(&members)? {
             return Ok(self.inactive());
         }
-        Ok(self.active(Document::Envelope, envelope, None, Beside::from(&members)))
+        let claims = inside.as_bytes();
+        Ok(self.active(Document::Envelope, envelope, claims, None, Beside::from(&members)))
     }
 }
 

@@ -37,7 +37,11 @@ impl<'a> Asked<'_, 'a, '_> {
     }
 
     /// The members of a successful answer (RFC 8693 section 2.2.1).
-    fn issued(&self, texts: &'a mut [u8], scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+    fn issued(
+        &self,
+        texts: &'a mut [u8],
+        scratch: &'a mut [u8],
+    ) -> Result<Verdict<'a>, AnswerError> {
         let known = |name: &str| match name {
             "access_token" => Some(0_usize),
             "expires_in" => Some(1),
@@ -71,18 +75,18 @@ impl<'a> Asked<'_, 'a, '_> {
             return Err(AnswerError::IssuedType);
         }
         let life = life.map_err(|()| AnswerError::ExpiresIn)?;
-        let claims = jwt::claims(jwt, scratch).map_err(|error| match error {
+        let (said, claims) = jwt::claims(jwt, scratch).map_err(|error| match error {
             JwtError::Envelope => AnswerError::IssuedType,
             error => error.into(),
         })?;
         // None of it is about the token that was to be exchanged: that one is not inactive.
-        if claims.envelope || claims.refresh || claims.active.is_some() {
+        if said.envelope || said.refresh || said.active.is_some() {
             return Err(AnswerError::IssuedType);
         }
         self.verify(jwt, Kind::AccessToken)?;
         let lives_until = |life: i64| self.reading.asked.saturating_add(life.saturating_mul(1_000));
         let beside = Beside { expires: life.map(lives_until), bound };
-        let verdict = self.active(Document::Exchanged, jwt, Some(&claims), beside);
+        let verdict = self.active(Document::Exchanged, jwt, claims, Some(&said), beside);
         match &verdict {
             Verdict::Active { record, .. } if record.is_over(self.reading.now) => {
                 Err(AnswerError::Over)
@@ -95,8 +99,8 @@ impl<'a> Asked<'_, 'a, '_> {
     fn exchange_verdict(&self, verdict: Verdict<'a>) -> Verdict<'a> {
         let of = |record| Record { directives: CacheDirectives::default(), ..record };
         match verdict {
-            Verdict::Active { document, record } => {
-                Verdict::Active { document, record: of(record) }
+            Verdict::Active { document, claims, record } => {
+                Verdict::Active { document, claims, record: of(record) }
             }
             Verdict::Inactive(record) => Verdict::Inactive(of(record)),
             Verdict::Expired(record) => Verdict::Expired(of(record)),

@@ -34,24 +34,24 @@ impl<'a> Asked<'_, 'a, '_> {
     }
 
     /// The whole body is a JWT.
-    fn jwt(&self, scratch: &mut [u8]) -> Result<Verdict<'a>, AnswerError> {
+    fn jwt(&self, scratch: &'a mut [u8]) -> Result<Verdict<'a>, AnswerError> {
         let jwt = self.answer.body.trim_ascii();
         let (kind, enveloped) = match self.reading.mode {
             Mode::Claims => (Document::ClaimsJwt, AnswerError::Mislabelled),
             _ => (Document::Jwt, AnswerError::Envelope),
         };
-        let claims = jwt::claims(jwt, scratch).map_err(|error| match error {
+        let (said, claims) = jwt::claims(jwt, scratch).map_err(|error| match error {
             JwtError::Envelope => enveloped,
             error => error.into(),
         })?;
-        if claims.envelope {
+        if said.envelope {
             return Err(enveloped);
         }
         self.verify(jwt, Kind::AccessToken)?;
-        match claims.active {
+        match said.active {
             Some(Active::Other) => Ok(self.inactive()),
             Some(Active::True) if kind == Document::Jwt => Err(AnswerError::Flat),
-            _ => Ok(self.active(kind, jwt, Some(&claims), Beside::default())),
+            _ => Ok(self.active(kind, jwt, claims, Some(&said), Beside::default())),
         }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Asked<'_, 'a, '_> {
     fn json_jwt(
         &self,
         texts: &'a mut [u8],
-        scratch: &mut [u8],
+        scratch: &'a mut [u8],
     ) -> Result<Verdict<'a>, AnswerError> {
         enum Key {
             Known(Name),
@@ -85,15 +85,15 @@ impl<'a> Asked<'_, 'a, '_> {
             return Ok(self.inactive());
         }
         let jwt = candidates.first()?.ok_or(AnswerError::NoJwt)?;
-        let claims = jwt::claims(jwt, scratch)?;
-        if claims.envelope {
+        let (said, claims) = jwt::claims(jwt, scratch)?;
+        if said.envelope {
             return Err(AnswerError::Envelope);
         }
         self.verify(jwt, Kind::AccessToken)?;
-        match claims.active {
+        match said.active {
             Some(Active::Other) => Err(AnswerError::Inconsistent),
             Some(Active::True) | None => {
-                Ok(self.active(Document::Jwt, jwt, Some(&claims), Beside::from(&members)))
+                Ok(self.active(Document::Jwt, jwt, claims, Some(&said), Beside::from(&members)))
             }
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Asked<'_, 'a, '_> {
         }
         // Only now: a form feed is blank in ASCII, and not in JSON.
         let body = self.answer.body.trim_ascii();
-        Ok(self.active(Document::Json, body, None, Beside::from(&members)))
+        Ok(self.active(Document::Json, body, body, None, Beside::from(&members)))
     }
 
     fn is_unsupported_token_type(&self) -> bool {

@@ -46,7 +46,7 @@ fn found(verdict: &Verdict<'_>, mode: Mode) -> Found {
     };
     assert_eq!(record.directives, directives);
     match verdict {
-        Verdict::Active { document, record } => {
+        Verdict::Active { document, record, .. } => {
             assert_eq!(record.state, State::Active);
             Found::Active {
                 kind: record.document,

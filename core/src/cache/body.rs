@@ -43,28 +43,31 @@ impl Body<'_> {
 }
 
 /// A byte of memory that is initialised, or that need not be.
-pub(super) trait Byte {
-    fn of(byte: u8) -> Self;
+pub(super) trait Byte: Copy {
+    /// Initialised bytes as such.
+    fn of(bytes: &[u8]) -> &[Self];
 }
 
 impl Byte for u8 {
     #[inline]
-    fn of(byte: u8) -> Self {
-        byte
+    fn of(bytes: &[u8]) -> &[Self] {
+        bytes
     }
 }
 
 impl Byte for MaybeUninit<u8> {
     #[inline]
-    fn of(byte: u8) -> Self {
-        Self::new(byte)
+    fn of(bytes: &[u8]) -> &[Self] {
+        // SAFETY: of the same layout; what is initialised may be read as what need not be.
+        unsafe { &*(std::ptr::from_ref(bytes) as *const [Self]) }
     }
 }
 
-/// Writes to a place as many bytes as it has.
+/// Writes to a place the bytes that it has room for, which are as many. A loop over single bytes is none that the
+/// compiler makes one copy of: it does not know that place and bytes are apart.
 #[inline]
 fn put<B: Byte>(place: &mut [B], bytes: &[u8]) {
-    place.iter_mut().zip(bytes).for_each(|(to, from)| *to = B::of(*from));
+    place.copy_from_slice(B::of(bytes));
 }
 
 impl Shard<'_> {

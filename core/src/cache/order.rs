@@ -6,23 +6,23 @@
 
 use super::region::List;
 use super::shard::{Fault, Shard};
-use super::unit::NONE;
+use super::unit::{Head, NONE};
 use crate::record::{State, UnixMillis};
 
 /// Entries that begin anew for one eviction, at most: the lock is held meanwhile.
 const LONGEST_SEARCH: usize = 64;
 
-impl Shard<'_> {
+impl Head {
     /// Marks an entry as asked for. The mark is no link: a process that dies here leaves nothing half-done.
     #[inline]
-    pub(super) fn mark(&mut self, id: u32) -> Result<(), Fault> {
-        let head = self.head_mut(id)?;
-        if head.used == 0 {
-            head.used = 1;
+    pub(super) fn mark(&mut self) {
+        if self.used == 0 {
+            self.used = 1;
         }
-        Ok(())
     }
+}
 
+impl Shard<'_> {
     pub(super) fn list(&mut self, state: State) -> &mut List {
         match state {
             State::Active => &mut self.locked.state.active,

@@ -68,7 +68,8 @@ impl<'a> Shard<'a> {
         room: impl FnOnce(usize) -> Option<&'b mut [MaybeUninit<u8>]>,
     ) -> Result<LookUp<'b>, Fault> {
         let Some(id) = self.find(key)? else { return Ok(LookUp::Miss) };
-        let head = self.head(id)?;
+        let units = self.locked.units.len();
+        let head = self.head_mut(id)?;
         let mut record = head.record().ok_or(Fault)?;
         let age = rules.age(&record, now);
         match record.state {
@@ -80,25 +81,25 @@ impl<'a> Shard<'a> {
             _ if age == Age::Over => Ok(LookUp::Miss),
             State::Active => {
                 let (len, document_len) = (head.len(), head.jwt_len as usize);
-                if len / DATA >= self.locked.units.len() {
+                if len / DATA >= units {
                     return Err(Fault);
                 }
                 let Some(room) = room(len).and_then(|room| room.get_mut(..len)) else {
                     return Ok(LookUp::NoRoom);
                 };
+                head.mark();
                 self.copy_body(id, room)?;
-                self.mark(id)?;
                 // SAFETY: `copy_body` has written every byte.
                 let body = unsafe { &mut *(std::ptr::from_mut(room) as *mut [u8]) };
                 let (document, facts) = body.split_at_mut_checked(document_len).ok_or(Fault)?;
                 Ok(LookUp::Active { document, facts, record, age })
             }
             State::Inactive => {
-                self.mark(id)?;
+                head.mark();
                 Ok(LookUp::Inactive(record))
             }
             State::Expired => {
-                self.mark(id)?;
+                head.mark();
                 Ok(LookUp::Expired(record))
             }
         }

@@ -229,15 +229,18 @@ impl<'k> Collector<'k> {
         let singles = singles.iter().filter_map(|(it, _)| it.digest());
         let names = scopes.iter().chain(audiences).copied().chain(singles);
         let thumbprints = thumbprints.iter().filter_map(|(it, _)| it.as_ref());
-        let bytes = header
-            .into_iter()
-            .chain(names.flat_map(|name| name.0))
-            .chain(thumbprints.flat_map(|it| it.iter().copied()));
         let mut len = 0;
-        room.iter_mut().zip(bytes).for_each(|(to, from)| {
-            *to = from;
-            len += 1;
-        });
+        let mut push = |piece: &[u8]| {
+            // There is room for the most that there can be.
+            let end = len + piece.len();
+            if let Some(place) = room.get_mut(len..end) {
+                place.copy_from_slice(piece);
+                len = end;
+            }
+        };
+        push(&header);
+        names.for_each(|name| push(&name.0));
+        thumbprints.for_each(|thumbprint| push(thumbprint));
         room.get(..len).unwrap_or_default()
     }
 }

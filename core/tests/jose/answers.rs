@@ -40,7 +40,7 @@ fn read(keys: &KeySet, mode: Mode, signed_only: bool, content_type: &str, body: 
         body: body.as_bytes(),
     };
     match judge(&answer, &reading, &mut vec![0; scratch_len(body.len())])? {
-        Verdict::Active { document, record } => {
+        Verdict::Active { document, record, .. } => {
             assert!(body.as_bytes().windows(document.len()).any(|it| it == document));
             Ok(Found::Active(record.document, record.expires))
         }
