@@ -15,6 +15,7 @@
 
 mod alphabet;
 pub mod answer;
+pub mod by_value;
 pub mod cache;
 pub mod cache_control;
 pub mod certificate;
