@@ -331,8 +331,8 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
 }
 
 /// Stores a verdict, as far as the asking location's rules let it be used again.
-fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_>) {
-    let location = question.main().location();
+pub(crate) fn keep(request: Request<'_>, context: &Context, record: &Record, body: Body<'_>) {
+    let location = request.main().location();
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
     if location.freshness.age(record, now) == Age::Over {
@@ -343,7 +343,7 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_
     if cache.store(&key, record, body, now) == Stored::TooLarge {
         log!(
             NGX_LOG_WARN,
-            question.log(),
+            request.log(),
             "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
             body.document.len()
         );

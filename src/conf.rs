@@ -170,6 +170,8 @@ pub(crate) struct LocationConf {
     /// `&[u8]`s of `phantom_token_audience`; null: any.
     pub(crate) audiences: *mut ngx_array_t,
     pub(crate) leeway: ngx_msec_t,
+    pub(crate) accept_jwt: ngx_uint_t,
+    pub(crate) accept_jwt_at: Position,
     /// The last directive that is of no use without keys, and where it stands.
     pub(crate) needs_keys: Option<(&'static str, Position)>,
     /// The upstream header for the JWT.
@@ -216,6 +218,8 @@ pub(crate) struct LocationConf {
     pub(crate) freshness: Freshness,
     /// What is asked for.
     pub(crate) mode: Mode,
+    /// JWTs that clients present can be verified, by all that this takes.
+    pub(crate) verifies_presented: bool,
     /// `accept`, or its default, which depends on what is asked for.
     pub(crate) accepted: ngx_str_t,
     /// `header` and `envelope_header` in the forms that NGINX keeps.
@@ -243,6 +247,8 @@ pub(crate) struct LocationConf {
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: OnceCell<RealmKey>,
+    /// The same for what was verified here without a question.
+    pub(crate) by_value_key: OnceCell<RealmKey>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -292,6 +298,8 @@ impl LocationConf {
                 && self.keys().map(Keys::identity) == other.keys().map(Keys::identity)
                 && same(&self.issuer, &other.issuer)
                 && self.audiences == other.audiences
+                && self.accept_jwt == other.accept_jwt
+                && self.leeway == other.leeway
                 && same(&self.envelope_header, &other.envelope_header)
                 && same(&self.header, &other.header))
     }
@@ -440,6 +448,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 issuer: ngx_str_t::empty(),
                 audiences: ptr::null_mut(),
                 leeway: ngx_msec_t::MAX,
+                accept_jwt: UNSET,
+                accept_jwt_at: nowhere,
                 needs_keys: None,
                 header: ngx_str_t::empty(),
                 envelope_header: ngx_str_t::empty(),
@@ -478,6 +488,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                     use_stale: 0,
                 },
                 mode: Mode::Jwt,
+                verifies_presented: false,
                 accepted: ngx_str_t::empty(),
                 header_name: headers::Name::fixed(b"", b""),
                 envelope_name: headers::Name::fixed(b"", b""),
@@ -491,6 +502,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 serves_stale: Cell::new(false),
                 stale_silent_until: Cell::new(0),
                 realm_key: OnceCell::new(),
+                by_value_key: OnceCell::new(),
             },
         )
     })

@@ -14,6 +14,7 @@
 
 mod access;
 mod answer;
+mod by_value;
 mod cache_zone;
 mod claims;
 mod code;
