@@ -7,13 +7,14 @@
 use nginx_sys::{ngx_http_request_t, ngx_int_t, ngx_str_t};
 use phantom_token_core::cache::LookUp;
 use phantom_token_core::credentials::{self, Credentials};
-use phantom_token_core::freshness::Age;
+use phantom_token_core::freshness::{Age, Freshness};
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
 
 use core::ptr::NonNull;
 
 use crate::binding;
+use crate::by_value;
 use crate::code::{AGAIN, DECLINED, OK};
 use crate::conf::choice::{forward, preflight};
 use crate::conf::{LocationConf, TokenSource};
@@ -105,9 +106,15 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         Ok(token) => token,
         Err(reason) => return apply(request, context, outcome(reason)),
     };
-    let Some(key) = realm::token_key(request, token) else {
-        return apply(request, context, outcome(Reason::Internal));
+    let by_value = match by_value::is_presented(request, location, token) {
+        Ok(by_value) => by_value,
+        Err(reason) => return apply(request, context, outcome(reason)),
     };
+    let key = match by_value {
+        true => Some(realm::by_value_key(request, token)),
+        false => realm::token_key(request, token),
+    };
+    let Some(key) = key else { return apply(request, context, outcome(Reason::Internal)) };
     if let Some(known) = context.outcome()
         && context.key.get() == Some(key)
         && context.is_usable_in(location)
@@ -119,7 +126,15 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     context.keyed_in.set(location);
     context.set_outcome(None);
 
-    match look_up(request, context, location, &key) {
+    if by_value {
+        // Nobody is asked, and so nothing ages: when its time is over, it is verified anew.
+        question::stop_waiting(context);
+        let rules = location.freshness.without_server();
+        let known = look_up(request, context, location, &rules, &key).map(|(known, _)| known);
+        let verify = || by_value::verify(request, context, location, token);
+        return apply(request, context, known.unwrap_or_else(verify));
+    }
+    match look_up(request, context, location, &location.freshness, &key) {
         Some((known, age)) if age != Age::Stale => {
             if age == Age::Aging {
                 question::confirm(request, token, key);
@@ -199,11 +214,12 @@ fn look_up(
     request: Request<'_>,
     context: &Context,
     location: &LocationConf,
+    rules: &Freshness,
     key: &TokenKey,
 ) -> Option<(Outcome, Age)> {
     let cache = location.shared_cache()?;
     let mut room = None;
-    let found = cache.look_up(key, request::now(), &location.freshness, |len| {
+    let found = cache.look_up(key, request::now(), rules, |len| {
         let (carried, place) = Carried::room(request.pool(), len)?;
         room = Some(carried);
         Some(place)
@@ -285,7 +301,8 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
 /// The wait was too long. The question may be stuck, and another worker may have asked since.
 fn give_up(request: Request<'_>, context: &Context) -> ngx_int_t {
     let location = request.location();
-    let known = context.key.get().and_then(|key| look_up(request, context, location, &key));
+    let rules = &location.freshness;
+    let known = context.key.get().and_then(|key| look_up(request, context, location, rules, &key));
     context.cache_status.set(CacheStatus::Wait);
     match known {
         Some((known, age)) if age != Age::Stale => {

@@ -321,25 +321,30 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
             let key = keyed_in.facts_key();
             let mut room = [0; facts::MAX_LEN];
             let facts = answer::facts(&answer, record.document, claims, key, &mut room);
-            keep(question, context, &record, Body { document, facts });
+            keep(question, context, location, &record, Body { document, facts });
             let carried =
                 Carried::copy(question.pool(), document, facts).ok_or(Trouble::NoMemory)?;
             Ok(Outcome::Active { carried, record })
         }
         Verdict::Inactive(record) => {
-            keep(question, context, &record, Body::default());
+            keep(question, context, location, &record, Body::default());
             Ok(Outcome::refused(Reason::Inactive))
         }
         Verdict::Expired(record) => {
-            keep(question, context, &record, Body::default());
+            keep(question, context, location, &record, Body::default());
             Ok(Outcome::refused(Reason::Expired))
         }
     }
 }
 
-/// Stores a verdict, as far as the asking location's rules let it be used again.
-fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_>) {
-    let location = asked_in(question, context);
+/// Stores a verdict, as far as the rules of the location that asks let it be used again.
+pub(crate) fn keep(
+    request: Request<'_>,
+    context: &Context,
+    location: &LocationConf,
+    record: &Record,
+    body: Body<'_>,
+) {
     let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
     let now = request::now();
     if location.freshness.age(record, now) == Age::Over {
@@ -350,7 +355,7 @@ fn keep(question: Request<'_>, context: &Context, record: &Record, body: Body<'_
     if cache.store(&key, record, body, now) == Stored::TooLarge {
         log!(
             NGX_LOG_WARN,
-            question.log(),
+            request.log(),
             "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
             body.document.len()
         );

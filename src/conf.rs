@@ -170,6 +170,8 @@ pub(crate) struct LocationConf {
     /// `&[u8]`s of `phantom_token_audience`; null: any.
     pub(crate) audiences: *mut ngx_array_t,
     pub(crate) leeway: ngx_msec_t,
+    pub(crate) accept_jwt: ngx_uint_t,
+    pub(crate) accept_jwt_at: Position,
     /// The last directive that is of no use without keys, and where it stands.
     pub(crate) needs_keys: Option<(&'static str, Position)>,
     /// The upstream header for the JWT.
@@ -218,6 +220,8 @@ pub(crate) struct LocationConf {
     pub(crate) freshness: Freshness,
     /// What is asked for.
     pub(crate) mode: Mode,
+    /// JWTs that clients present can be verified, by all that this takes.
+    pub(crate) verifies_presented: bool,
     /// `accept`, or its default, which depends on what is asked for.
     pub(crate) accepted: ngx_str_t,
     /// `header` and `envelope_header` in the forms that NGINX keeps.
@@ -249,6 +253,8 @@ pub(crate) struct LocationConf {
     facts_key: OnceCell<FactsKey>,
     /// The number of the server that is asked, where the realm does not vary; made likewise.
     pub(crate) server_number: OnceCell<u64>,
+    /// The same for what was verified here without a question.
+    pub(crate) by_value_key: OnceCell<RealmKey>,
 }
 
 /// The members that are searched for the JWT by default.
@@ -313,6 +319,8 @@ impl LocationConf {
                 && self.keys().map(Keys::identity) == other.keys().map(Keys::identity)
                 && same(&self.issuer, &other.issuer)
                 && self.audiences == other.audiences
+                && self.accept_jwt == other.accept_jwt
+                && self.leeway == other.leeway
                 && same(&self.envelope_header, &other.envelope_header)
                 && same(&self.header, &other.header))
     }
@@ -458,6 +466,8 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 issuer: ngx_str_t::empty(),
                 audiences: ptr::null_mut(),
                 leeway: ngx_msec_t::MAX,
+                accept_jwt: UNSET,
+                accept_jwt_at: nowhere,
                 needs_keys: None,
                 header: ngx_str_t::empty(),
                 envelope_header: ngx_str_t::empty(),
@@ -497,6 +507,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                     use_stale: 0,
                 },
                 mode: Mode::Jwt,
+                verifies_presented: false,
                 accepted: ngx_str_t::empty(),
                 header_name: headers::Name::fixed(b"", b""),
                 envelope_name: headers::Name::fixed(b"", b""),
@@ -512,6 +523,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 realm_key: OnceCell::new(),
                 facts_key: OnceCell::new(),
                 server_number: OnceCell::new(),
+                by_value_key: OnceCell::new(),
             },
         )
     })

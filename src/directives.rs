@@ -30,7 +30,7 @@ use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
 use resource::{set_authorization_servers, set_resource, set_resource_metadata};
-use verification::{set_audience, set_issuer, set_jwks, set_leeway};
+use verification::{set_accept_jwt, set_audience, set_issuer, set_jwks, set_leeway};
 
 /// http, server, location: where nothing else is said.
 const EVERYWHERE: ngx_uint_t =
@@ -136,6 +136,7 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 40] = [
         set_leeway,
         offset_of!(LocationConf, leeway),
     ),
+    directive(ngx_string!("phantom_token_accept_jwt"), NGX_CONF_TAKE1, set_accept_jwt, 0),
     choice(
         ngx_string!("phantom_token_preflight"),
         offset_of!(LocationConf, preflight),

@@ -15,6 +15,7 @@
 mod access;
 mod answer;
 mod binding;
+mod by_value;
 mod cache_zone;
 mod claims;
 mod code;

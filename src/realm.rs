@@ -23,6 +23,27 @@ pub(crate) fn token_key(request: Request<'_>, token: &[u8]) -> Option<TokenKey> 
     Some(varying_part(request, location, kept)?.token(token))
 }
 
+/// The key of a JWT that a client presents. No question shapes its verdict, and no variable: what it is verified
+/// by does, the leeway included.
+pub(crate) fn by_value_key(request: Request<'_>, jwt: &[u8]) -> TokenKey {
+    let location = request.location();
+    let make = || {
+        let identity = request.server().identity.get();
+        // SAFETY: the string is the cycle's.
+        let issuer = unsafe { bytes_of(&location.issuer) };
+        let kind = if location.mode == Mode::Claims { &b"claims"[..] } else { b"jwt" };
+        let keys = location.keys().map_or(&[][..], |keys| keys.identity());
+        let leeway = location.leeway.to_le_bytes();
+        RealmKey::new(
+            location.secret(),
+            [b"by value", kind, &identity[..], keys, issuer, &leeway[..]]
+                .into_iter()
+                .chain(location.audiences().iter().copied()),
+        )
+    };
+    location.by_value_key.get_or_init(make).token(jwt)
+}
+
 /// Derives what is the same for all requests of a location, for all that come later.
 #[cold]
 fn make<'l>(request: Request<'_>, location: &'l LocationConf) -> Option<&'l RealmKey> {

@@ -15,6 +15,7 @@ use Test::PhantomToken;
 
 my $on = 'phantom_token on; phantom_token_introspection_endpoint /introspect;';
 my $exchange = 'phantom_token on; phantom_token_exchange /introspect;';
+my $by_value = "$on phantom_token_accept_jwt verify; phantom_token_jwks file=keys.jwks; phantom_token_issuer a;";
 
 # What stands in a location, and what is said of it.
 my @location = (
@@ -121,6 +122,17 @@ my @location = (
     ["$on phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
     ["$on phantom_token_leeway 30s;", qr/"phantom_token_leeway" needs "phantom_token_jwks"/],
     ["$exchange phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
+    ['phantom_token_accept_jwt;', qr/invalid number of arguments/],
+    ['phantom_token_accept_jwt on;', qr/"phantom_token_accept_jwt" has an invalid value "on": it is "off" or "verify"/],
+    ["$on phantom_token_accept_jwt verify;", qr/"phantom_token_accept_jwt verify" needs "phantom_token_jwks"/],
+    ["$on phantom_token_accept_jwt verify; phantom_token_jwks file=keys.jwks; phantom_token_audience a;",
+        qr/"phantom_token_accept_jwt verify" needs "phantom_token_issuer"/],
+    ["$on phantom_token_accept_jwt verify; phantom_token_jwks file=keys.jwks; phantom_token_issuer a;",
+        qr/"phantom_token_accept_jwt verify" needs "phantom_token_audience"/],
+    ["$on phantom_token_accept_jwt verify; phantom_token_jwks file=keys.jwks; phantom_token_issuer a;"
+        . ' phantom_token_require_scope a;', qr/"phantom_token_accept_jwt verify" needs "phantom_token_audience"/],
+    ["$exchange phantom_token_accept_jwt verify; phantom_token_jwks file=keys.jwks; phantom_token_issuer a;"
+        . ' phantom_token_audience a;', qr/"phantom_token_accept_jwt verify" cannot be used with "phantom_token_exchange"/],
 
     ['phantom_token_accept "";', qr/phantom_token_accept/],
     ["phantom_token_accept \"application/jwt\r\nX-Injected: 1\";", qr/phantom_token_accept/],
@@ -236,6 +248,7 @@ my @duplicates = (
     'phantom_token_max_introspections 8', 'phantom_token_require_scope a', 'phantom_token_require_audience a',
     'phantom_token_resource https://a.example', 'phantom_token_resource_metadata',
     'phantom_token_jwks file=keys.jwks', 'phantom_token_issuer a', 'phantom_token_audience a', 'phantom_token_leeway 1m',
+    'phantom_token_accept_jwt off',
 );
 
 # A variable that does not exist: NGINX finds out when it has read all, and names no line.
@@ -311,10 +324,15 @@ my @accepted = (
     "$exchange phantom_token_jwks file=%%TESTDIR%%/keys.jwks; phantom_token_issuer https://as.example;",
     "$on phantom_token_jwks file=keys.jwks; phantom_token_audience api https://api.example/; phantom_token_leeway 10m;",
     'phantom_token_issuer https://as.example; phantom_token_audience api; phantom_token_leeway 0;',
+    'phantom_token_accept_jwt verify;',
+    "$exchange phantom_token_accept_jwt off;",
+    "$by_value phantom_token_audience api;",
+    "$by_value phantom_token_require_audience api; phantom_token_forward claims;",
+    "$by_value phantom_token_require \$phantom_token_claim_client_id;",
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 37);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 41);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('empty', '');
@@ -436,6 +454,18 @@ like($t->conf_fails(conf($expected, "$on $keys } location /other { $on")) // 'ac
 is($t->conf_fails(conf("$on $expected $keys", '')), undef, 'all of it in http');
 is($t->conf_fails(conf("phantom_token on; $expected", "$keys phantom_token_introspection_endpoint /introspect;")), undef,
     'an internal location without keys, which asks nobody');
+
+# JWTs that clients present, by what is on different levels. The file and the line are those of the directive.
+
+is($t->conf_fails(conf("$keys $expected phantom_token_audience api; phantom_token_accept_jwt verify;", $on)), undef,
+    'accept_jwt in http');
+is($t->conf_fails(conf("$keys $expected $on phantom_token_accept_jwt verify;", 'phantom_token_audience api;')
+    =~ s/internal;/phantom_token off;/r), undef, 'accept_jwt in http, the audience in each location that is on');
+is($t->conf_fails(conf("$on phantom_token_accept_jwt verify;", 'phantom_token_accept_jwt off;')
+    =~ s/internal;/phantom_token off;/r), undef, 'accept_jwt in http, and off in each location that is on');
+like($t->conf_fails(conf("$keys $expected\n\n    $on\n    phantom_token_accept_jwt verify;", '')) // 'accepted',
+    qr/"phantom_token_accept_jwt verify" needs "phantom_token_audience".* in .*conf_test\.conf:\d+$/,
+    'accept_jwt in http, and no audience');
 
 my @warnings = $t->conf_warnings(conf('', 'phantom_token_jwks file=mixed.jwks;'));
 is(scalar(grep { /phantom_token_jwks/ } @warnings), 1, 'one of three keys is warned about');

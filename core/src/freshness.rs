@@ -78,6 +78,12 @@ impl Freshness {
         (until > record.confirmed).then_some(until)
     }
 
+    /// The same rules for verdicts that come from nobody who could be asked again.
+    #[must_use]
+    pub fn without_server(self) -> Self {
+        Self { refresh: 0, use_stale: 0, ..self }
+    }
+
     /// Whether the verdict may be used at `now` without asking. If the clock was set back by more than
     /// [`CLOCK_TOLERANCE`], no verdict may.
     #[must_use]
@@ -299,6 +305,19 @@ mod tests {
         let refreshed = Freshness { refresh: 60_000, ..rules };
         assert_eq!(ages(refreshed, &long, &[59, 60, 120, 179, 180])[2..], [Stale, Stale, Over]);
         assert_eq!(rules.age(&long, CONFIRMED - CLOCK_TOLERANCE - 1), Over);
+    }
+
+    #[test]
+    fn without_a_server_nothing_ages() {
+        use Age::{Fresh, Over};
+        let rules = Freshness { refresh: 60_000, use_stale: 60_000, ..RULES }.without_server();
+        let known = record(State::Active, Some(900), CacheDirectives::default());
+        assert_eq!(
+            ages(rules, &known, &[0, 60, 120, 299, 300, 359]),
+            [Fresh, Fresh, Fresh, Fresh, Over, Over]
+        );
+        let short = record(State::Active, Some(100), CacheDirectives::default());
+        assert_eq!(ages(rules, &short, &[99, 100]), [Fresh, Over]);
     }
 
     #[test]

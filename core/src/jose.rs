@@ -13,4 +13,6 @@ mod verify;
 
 pub use error::{Ignored, KeyFault, KeySetError, Unusable, VerifyError};
 pub use key_set::{KeySet, MAX_KEYS, MAX_SET};
-pub use verify::{Expect, MAX_HEADER, MAX_JWT, MAX_TRIED, verify};
+pub use verify::{
+    Expect, MAX_HEADER, MAX_JWT, MAX_PRESENTED, MAX_TRIED, MAX_TRIED_PRESENTED, verify,
+};

@@ -19,6 +19,9 @@ pub enum Kind {
     /// A signed introspection answer (RFC 9701 section 5). Without `typ` too, or with the one of any JWT:
     /// not every server sets its own. Janssen says `JWT`.
     Envelope,
+    /// An access token that a client presents as it is. No answer vouches for what it is, so that `typ` is the
+    /// one of RFC 9068, that of any JWT, or none, and nothing else.
+    Presented,
 }
 
 /// What of the payload counts here.
@@ -66,6 +69,9 @@ pub enum JwtError {
         "its \"typ\" is that of a logout token, security event or DPoP proof, not an access token"
     )]
     OtherKind,
+    /// A client presents it, and `typ` is none that an access token has.
+    #[error("its \"typ\" is not at+jwt (RFC 9068) or JWT, as an access token has it")]
+    NotPresentable,
     /// An envelope is expected, and `typ` says that this is none.
     #[error("its \"typ\" is not token-introspection+jwt, as a signed introspection answer has it")]
     NotAnEnvelope,
@@ -88,6 +94,27 @@ pub enum JwtError {
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
     parts(bytes).is_some()
+}
+
+/// The header of what may be a JWT that a client presents: the first of exactly three parts of base64url, of which
+/// the others may be empty; an unsecured JWT is no opaque token.
+#[must_use]
+pub fn header(token: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = at_dot(token)?;
+    let (payload, signature) = at_dot(rest)?;
+    let is_part = |part: &[u8]| alphabet::holds(part, is_base64url);
+    (is_part(header) && is_part(payload) && is_part(signature)).then_some(header)
+}
+
+/// Whether such a header is one in truth, and the token no opaque one that has two dots: a JSON object with an
+/// `alg`, whatever else may be wrong with it. `scratch` must be as long as `header`.
+#[must_use]
+pub fn is_header(header: &[u8], scratch: &mut [u8]) -> bool {
+    let mut has_alg = false;
+    let known = |name: &str| (name == "alg").then_some(());
+    decode(header, scratch)
+        .is_ok_and(|header| json::object(header, known, |(), _| has_alg = true).is_ok())
+        && has_alg
 }
 
 /// Header, payload and signature of what has that shape.
@@ -202,7 +229,9 @@ fn fault_of_typ(typ: &str, expected: Kind) -> Option<JwtError> {
         _ => typ,
     };
     let is = |known: &&str| kind.eq_ignore_ascii_case(known);
-    if expected == Kind::Envelope {
+    if expected == Kind::Presented && ["at+jwt", "JWT"].iter().any(is) {
+        None
+    } else if expected == Kind::Envelope {
         let fits = ["token-introspection+jwt", "JWT"].iter().any(is);
         (!fits).then_some(JwtError::NotAnEnvelope)
     } else if is(&"token-introspection+jwt") {
@@ -210,7 +239,7 @@ fn fault_of_typ(typ: &str, expected: Kind) -> Option<JwtError> {
     } else if ["logout+jwt", "secevent+jwt", "dpop+jwt"].iter().any(is) {
         Some(JwtError::OtherKind)
     } else {
-        None
+        (expected == Kind::Presented).then_some(JwtError::NotPresentable)
     }
 }
 
@@ -296,6 +325,78 @@ pub(crate) mod tests {
         for (header, expected) in cases {
             assert_eq!(read(header.as_bytes(), b"{}"), *expected, "{header}");
         }
+    }
+
+    #[test]
+    fn kinds_that_a_client_may_present() {
+        let cases: &[(&str, Result<(), JwtError>)] = &[
+            (r#"{"alg":"RS256"}"#, Ok(())),
+            (r#"{"alg":"RS256","typ":"at+jwt"}"#, Ok(())),
+            (r#"{"alg":"RS256","typ":"application/AT+JWT"}"#, Ok(())),
+            (r#"{"alg":"RS256","typ":"jwt"}"#, Ok(())),
+            (r#"{"alg":"RS256","typ":""}"#, Err(JwtError::NotPresentable)),
+            (r#"{"alg":"RS256","typ":"application/"}"#, Err(JwtError::NotPresentable)),
+            (r#"{"alg":"RS256","typ":"id+jwt"}"#, Err(JwtError::NotPresentable)),
+            (r#"{"alg":"RS256","typ":"at+jwt "}"#, Err(JwtError::NotPresentable)),
+            (r#"{"alg":"RS256","typ":"token-introspection+jwt"}"#, Err(JwtError::Envelope)),
+            (r#"{"alg":"RS256","typ":"logout+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":"secevent+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":"application/DPoP+jwt"}"#, Err(JwtError::OtherKind)),
+            (r#"{"alg":"RS256","typ":null}"#, Err(JwtError::Header)),
+            (r#"{"alg":"none"}"#, Err(JwtError::Unsecured)),
+        ];
+        for (header, expected) in cases {
+            let jwt = encode(header.as_bytes(), b"{}");
+            let found = payload(jwt.as_bytes(), Kind::Presented, &mut vec![0; jwt.len()]).map(drop);
+            assert_eq!(found, *expected, "{header}");
+        }
+    }
+
+    /// Whether a token would be taken for a JWT.
+    fn is_jwt(token: &str) -> bool {
+        header(token.as_bytes()).is_some_and(|header| is_header(header, &mut vec![0; header.len()]))
+    }
+
+    #[test]
+    fn jwts_among_opaque_tokens() {
+        let encoded =
+            |header: &str| Base64Display::new(header.as_bytes(), &URL_SAFE_NO_PAD).to_string();
+        let headers = [
+            r#"{"alg":"RS256"}"#,
+            r#" {"typ":1, "alg":"none"} "#,
+            r#"{"alg":null}"#,
+            r#"{"alg":[{}],"alg":"HS256","crit":["x"]}"#,
+            r#"{"\u0061lg":"RS256"}"#,
+        ];
+        for header in headers.map(encoded) {
+            for rest in ["e30.c2ln", "e30.", ".c2ln", ".", "a.b", "A-_.x"] {
+                assert!(is_jwt(&format!("{header}.{rest}")), "{header}.{rest}");
+            }
+            for rest in
+                ["", "e30", "e30.c2ln.", "e30.c2ln.x.y", "e30.c2ln=", "e~0.x", "e30.c2l+", "e 0.x"]
+            {
+                assert!(!is_jwt(&format!("{header}.{rest}")), "{header}.{rest}");
+            }
+            assert!(!is_jwt(&header));
+            assert!(!is_jwt(&format!("{header}=.e30.c2ln")));
+        }
+        for header in [
+            "{}",
+            "[]",
+            "",
+            "null",
+            r#"{"ALG":"RS256"}"#,
+            r#"{"alg":"RS256"#,
+            r#"["alg"]"#,
+            "\u{1}",
+        ] {
+            assert!(!is_jwt(&format!("{}.e30.c2ln", encoded(header))), "{header}");
+        }
+        for opaque in ["", ".", "..", "...", "a.b.c", "v1.local.x", "1.2.3"] {
+            assert!(!is_jwt(opaque), "{opaque}");
+        }
+        let header = encoded(r#"{"alg":"RS256"}"#);
+        assert!(!is_header(header.as_bytes(), &mut [0; 4]));
     }
 
     #[test]

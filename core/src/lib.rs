@@ -16,6 +16,7 @@
 mod alphabet;
 pub mod answer;
 pub mod binding;
+pub mod by_value;
 pub mod cache;
 pub mod cache_control;
 pub mod certificate;

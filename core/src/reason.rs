@@ -37,6 +37,8 @@ pub enum Reason {
     Requirement,
     /// The same, where another token of the same client would not help (`error=403`).
     RequirementForbids,
+    /// A JWT that the client presents does not verify.
+    Signature,
 }
 
 /// The `error` parameter of the challenge (RFC 6750 section 3.1).
@@ -64,7 +66,7 @@ impl ChallengeError {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoCredentials,
         Self::Malformed,
         Self::SeveralTokens,
@@ -82,6 +84,7 @@ impl Reason {
         Self::Audience,
         Self::Requirement,
         Self::RequirementForbids,
+        Self::Signature,
     ];
 
     /// A number for memory that processes share: its place in [`Reason::ALL`].
@@ -116,6 +119,7 @@ impl Reason {
             Self::InsufficientScope => "insufficient_scope",
             Self::Audience => "audience",
             Self::Requirement | Self::RequirementForbids => "requirement",
+            Self::Signature => "signature",
         }
     }
 
@@ -130,7 +134,8 @@ impl Reason {
             | Self::Expired
             | Self::Binding
             | Self::Audience
-            | Self::Requirement => 401,
+            | Self::Requirement
+            | Self::Signature => 401,
             Self::InsufficientScope | Self::RequirementForbids => 403,
             Self::Internal => 500,
             Self::ServerUnreachable | Self::ServerRefusedUs | Self::ServerBadAnswer => 502,
@@ -150,7 +155,8 @@ impl Reason {
             | Self::Expired
             | Self::Binding
             | Self::Audience
-            | Self::Requirement => Some(ChallengeError::InvalidToken),
+            | Self::Requirement
+            | Self::Signature => Some(ChallengeError::InvalidToken),
             Self::InsufficientScope => Some(ChallengeError::InsufficientScope),
             _ => None,
         }

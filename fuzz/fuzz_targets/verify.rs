@@ -38,9 +38,11 @@ thread_local! {
 }
 
 fuzz_target!(|input: &[u8]| SERVER.with(|server| {
-    for (kind, meant) in
-        [(jwt::Kind::AccessToken, Kind::AccessToken), (jwt::Kind::Envelope, Kind::Envelope)]
-    {
+    for (kind, meant) in [
+        (jwt::Kind::AccessToken, Kind::AccessToken),
+        (jwt::Kind::Envelope, Kind::Envelope),
+        (jwt::Kind::Presented, Kind::Presented),
+    ] {
         let found = verify(input, kind, &server.keys, &EXPECT, NOW);
         assert!(!matches!(found, Ok(()) | Err(VerifyError::Expired)));
 

@@ -20,6 +20,16 @@ pub(crate) mod envelope {
     pub(crate) const UNVERIFIED: ngx_uint_t = 1;
 }
 
+/// `phantom_token_accept_jwt`.
+pub(crate) mod accept_jwt {
+    use nginx_sys::ngx_uint_t;
+
+    /// A JWT that a client presents is asked about like any token.
+    pub(crate) const OFF: ngx_uint_t = 0;
+    /// It is verified here, and goes upstream itself.
+    pub(crate) const VERIFY: ngx_uint_t = 1;
+}
+
 /// `phantom_token_preflight`.
 pub(crate) mod preflight {
     use nginx_sys::ngx_uint_t;

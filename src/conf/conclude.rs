@@ -8,7 +8,7 @@ use phantom_token_core::challenge::{self, ChallengeFault};
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::reason::ChallengeError;
 
-use super::choice::{control, forward};
+use super::choice::{accept_jwt, control, forward};
 use super::{LocationConf, Position, core_location, main_conf, policy};
 use crate::cache_zone::Zone;
 use crate::headers;
@@ -52,6 +52,7 @@ impl LocationConf {
         }
 
         self.check_keys(cf)?;
+        self.verifies_presented = self.check_presented(cf)?;
         self.check_limit(cf)?;
         self.mode = self.find_mode()?;
         self.accepted = match self.mode {
@@ -109,6 +110,36 @@ impl LocationConf {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether JWTs that clients present can be verified. Nobody but they themselves say that they are access
+    /// tokens for this place, so that issuer and audience must be named (RFC 9068 section 4). What a server block
+    /// leaves to its locations is refused where it serves a request itself.
+    fn check_presented(&self, cf: &ngx_conf_t) -> Result<bool, Fault> {
+        if self.accept_jwt != accept_jwt::VERIFY || self.question_uri().is_null() {
+            return Ok(false);
+        }
+        let is_for_somebody = !self.audiences.is_null()
+            || !self.required_audiences.is_null()
+            || !self.requirements.is_null();
+        let text = if self.exchange().is_some() {
+            "cannot be used with \"phantom_token_exchange\": a JWT that a client presents would go \
+             upstream without having been exchanged"
+        } else if self.keys.is_null() {
+            "needs \"phantom_token_jwks\": without keys nothing that a JWT says is verified"
+        } else if self.issuer.len == 0 {
+            "needs \"phantom_token_issuer\": the keys alone do not tell whose JWT it is"
+        } else if !is_for_somebody {
+            "needs \"phantom_token_audience\": whatever the authorization server has signed would do, \
+             ID tokens and tokens for others among it"
+        } else {
+            return Ok(true);
+        };
+        if has_locations(cf) {
+            return Ok(false);
+        }
+        let text = format!("\"phantom_token_accept_jwt verify\" {text}");
+        Err(Fault { text, at: self.accept_jwt_at })
     }
 
     /// The bound on questions in flight must be one that the zone can keep.

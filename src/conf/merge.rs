@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_void};
 
 use nginx_sys::{ngx_conf_t, ngx_msec_t, ngx_str_t};
 
-use super::choice::{binding, control, envelope, forward, preflight};
+use super::choice::{accept_jwt, binding, control, envelope, forward, preflight};
 use super::{LocationConf, MainConf, UNSET, UNSET_NUMBER};
 use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
@@ -107,6 +107,10 @@ impl LocationConf {
         pointer(&mut self.audiences, outer.audiences);
         number(&mut self.leeway, outer.leeway, ngx_msec_t::MAX, 30 * 1000);
         self.needs_keys = self.needs_keys.or(outer.needs_keys);
+        if self.accept_jwt == UNSET {
+            self.accept_jwt_at = outer.accept_jwt_at;
+        }
+        number(&mut self.accept_jwt, outer.accept_jwt, UNSET, accept_jwt::OFF);
         string(&mut self.header, outer.header, b"Authorization");
         string(&mut self.envelope_header, outer.envelope_header, b"");
         number(&mut self.preflight, outer.preflight, UNSET, preflight::ANSWER);

@@ -103,6 +103,8 @@ pub(super) enum Fault {
     Keys(String, KeySetError),
     #[error("has an invalid value \"{0}\": a clock is off by 10m at most")]
     Leeway(String),
+    #[error("has an invalid value \"{0}\": it is \"off\" or \"verify\"")]
+    AcceptJwt(String),
     #[error("found no memory")]
     NoMemory,
     /// NGINX has logged what is wrong.

@@ -1,4 +1,4 @@
-//! Setters of the directives that say by what the server's JWTs are verified.
+//! Setters of the directives that say by what JWTs are verified, and whose.
 
 use core::ffi::{c_char, c_void};
 
@@ -6,7 +6,8 @@ use nginx_sys::{ngx_command_t, ngx_conf_set_msec_slot, ngx_conf_t, ngx_msec_t};
 use phantom_token_core::jose::{KeyFault, KeySet, MAX_SET};
 
 use super::argument::{Fault, array, read_file, set, shown, text};
-use crate::conf::Position;
+use crate::conf::choice::accept_jwt;
+use crate::conf::{Position, UNSET};
 use crate::keys::Keys;
 use crate::log::{Shown, warn_conf};
 use crate::pool::{push, string_over};
@@ -108,6 +109,26 @@ pub(super) unsafe extern "C" fn set_leeway(
             return Err(Fault::Leeway(shown(text(args.first()))));
         }
         conf.needs_keys = Some(("phantom_token_leeway", Position::of(cf)));
+        Ok(())
+    })
+}
+
+/// `phantom_token_accept_jwt off | verify`
+pub(super) unsafe extern "C" fn set_accept_jwt(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, _pool, args, conf| {
+        if conf.accept_jwt != UNSET {
+            return Err(Fault::Duplicate);
+        }
+        conf.accept_jwt = match text(args.first()) {
+            b"off" => accept_jwt::OFF,
+            b"verify" => accept_jwt::VERIFY,
+            other => return Err(Fault::AcceptJwt(shown(other))),
+        };
+        conf.accept_jwt_at = Position::of(cf);
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{MAX_JWT, MAX_KEYS, MAX_SET};
+use super::{MAX_KEYS, MAX_SET};
 use crate::json::JsonError;
 use crate::jwt::JwtError;
 
@@ -122,8 +122,8 @@ pub enum VerifyError {
     /// It is no JWT of the expected kind, by its shape and its header.
     #[error("{0}")]
     Jwt(JwtError),
-    /// Longer than [`MAX_JWT`], or its header than [`super::MAX_HEADER`].
-    #[error("it is larger than {MAX_JWT} bytes, or its header or signature is oversized")]
+    /// Longer than [`super::MAX_JWT`], or [`super::MAX_PRESENTED`], or its header than [`super::MAX_HEADER`].
+    #[error("it is too large, or its header or signature is oversized")]
     TooLarge,
     /// RFC 7515 section 4.
     #[error("its header has a parameter twice or of another type")]
@@ -160,6 +160,15 @@ pub enum VerifyError {
     /// Two readers could take different ones.
     #[error("its payload has a claim twice")]
     Repeated,
+    /// A client presents it, and its claims are those of something else.
+    #[error(
+        "it is no access token: it has the \"events\" of a logout token or security event, the \"active\" of \
+         an introspection answer, or says that it is a refresh token"
+    )]
+    OtherKind,
+    /// A client presents it, and it has no `exp` (RFC 9068 section 2.2).
+    #[error("it has no \"exp\", without which an access token would be good for ever")]
+    NoExpiry,
     /// `iss`.
     #[error("its \"iss\" is not that of phantom_token_issuer")]
     Issuer,

@@ -21,6 +21,12 @@ pub const MAX_HEADER: usize = 16 * 1024;
 /// How many keys are tried for a JWT that names none.
 pub const MAX_TRIED: usize = 16;
 
+/// The longest JWT that a client may present, in bytes: whatever anybody sends costs no more than that.
+pub const MAX_PRESENTED: usize = 16 * 1024;
+
+/// How many keys are tried for one that names none.
+pub const MAX_TRIED_PRESENTED: usize = 4;
+
 /// What a JWT must say.
 #[derive(Clone, Copy, Debug)]
 pub struct Expect<'a> {
@@ -35,7 +41,8 @@ pub struct Expect<'a> {
 /// Verifies a JWT of that kind (RFC 7515 section 5.2, RFC 7519 section 7.2, RFC 8725).
 ///
 /// `exp` has no leeway. Of an envelope (RFC 9701) the times outside are its own, and `nbf` and `iat` inside
-/// count as well; `exp` inside is the token's, for whoever judges that.
+/// count as well; `exp` inside is the token's, for whoever judges that. What a client presents must have an `exp`,
+/// and no `events` (RFC 8417, OpenID Connect Back-Channel Logout section 2.4): their `typ` may be left out.
 ///
 /// # Errors
 /// [`VerifyError`]. [`VerifyError::Expired`] is the last thing to be looked at: all else is right.
@@ -50,7 +57,11 @@ pub fn verify(
         jwt.iter().rposition(|&byte| byte == b'.').and_then(|end| jwt.split_at_checked(end));
     let (message, signature) = signed.unwrap_or((jwt, &[]));
     let header_len = jwt.iter().position(|&byte| byte == b'.').unwrap_or(0);
-    if jwt.len() > MAX_JWT || header_len > MAX_HEADER {
+    let (longest, tried) = match kind {
+        Kind::Presented => (MAX_PRESENTED, MAX_TRIED_PRESENTED),
+        Kind::AccessToken | Kind::Envelope => (MAX_JWT, MAX_TRIED),
+    };
+    if jwt.len() > longest || header_len > MAX_HEADER {
         return Err(VerifyError::TooLarge);
     }
     // Its shape, its kind and its `alg`, with all that these are refused for.
@@ -67,7 +78,7 @@ pub fn verify(
         return Err(VerifyError::TooLarge);
     }
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(encoding)?;
-    check_signature(&header, message, &signature, keys)?;
+    check_signature(&header, message, &signature, keys, tried)?;
     check_claims(payload, kind, expect, now)
 }
 
@@ -76,6 +87,7 @@ fn check_signature(
     message: &[u8],
     signature: &Vec<u8>,
     keys: &KeySet,
+    tried: usize,
 ) -> Result<(), VerifyError> {
     let kid = header.kid.as_deref();
     if kid.is_some() && keys.of_kid(kid).next().is_none() {
@@ -83,7 +95,7 @@ fn check_signature(
     }
     let mut fault = VerifyError::NoKey;
     let fitting = keys.of_kid(kid).filter_map(|key| key.verifier(header.algorithm));
-    for verifier in fitting.take(MAX_TRIED) {
+    for verifier in fitting.take(tried) {
         if verifier.verify(message, signature).is_ok() {
             return Ok(());
         }
@@ -102,6 +114,8 @@ enum Name {
     Nbf,
     Iat,
     Inside,
+    /// Counts in what a client presents, and is no claim of any answer.
+    Events,
 }
 
 impl Name {
@@ -169,7 +183,7 @@ impl Claims {
                     Err(_) => self.unreadable_date = true,
                 }
             }
-            Name::Aud | Name::Inside => {}
+            Name::Aud | Name::Inside | Name::Events => {}
         }
     }
 
@@ -191,10 +205,15 @@ fn check_claims(
     // Each is there once at most, as was seen above.
     let mut audience = None;
     let mut inside = None;
-    let name = |name: raw_json::Text<'_, '_>| Name::of(name.as_str());
+    let mut is_event = false;
+    let name = |name: raw_json::Text<'_, '_>| match name.as_str() {
+        "events" => Some(Name::Events),
+        name => Name::of(name),
+    };
     raw_json::members(payload, name, |name, value| match name {
         Some(Name::Aud) => audience = Some(value),
         Some(Name::Inside) => inside = Some(value),
+        Some(Name::Events) => is_event = true,
         _ => {}
     })
     .map_err(|_| VerifyError::Payload)?;
@@ -211,8 +230,13 @@ fn check_claims(
             begins_late |= Claims::read(inside.as_bytes(), None)?.begins_after(latest);
         }
         // An answer about some token is none itself, whatever its `typ` leaves out.
-        Kind::AccessToken if inside.is_some() => return Err(JwtError::Envelope.into()),
+        Kind::AccessToken | Kind::Presented if inside.is_some() => {
+            return Err(JwtError::Envelope.into());
+        }
         Kind::AccessToken => {}
+        Kind::Presented if is_event => return Err(VerifyError::OtherKind),
+        Kind::Presented if claims.expires.is_none() => return Err(VerifyError::NoExpiry),
+        Kind::Presented => {}
     }
     if begins_late {
         return Err(VerifyError::NotYet);

@@ -3,6 +3,7 @@
 
 mod answers;
 mod key_sets;
+mod presented;
 mod support;
 mod tampering;
 mod vectors;

@@ -13,12 +13,12 @@ fn accepts(jwt: &[u8], kind: Kind, keys: &KeySet) -> bool {
 
 fn made(algorithm: &str, kind: Kind) -> String {
     match kind {
-        Kind::AccessToken => token(algorithm),
+        Kind::AccessToken | Kind::Presented => token(algorithm),
         Kind::Envelope => envelope(algorithm),
     }
 }
 
-const KINDS: [Kind; 2] = [Kind::AccessToken, Kind::Envelope];
+const KINDS: [Kind; 3] = [Kind::AccessToken, Kind::Envelope, Kind::Presented];
 
 /// One of each way of signing; the other hashes differ in nothing that is looked at here.
 const FAMILIES: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];

@@ -8,6 +8,8 @@ use super::json::{self, Object, Value};
 pub enum Kind {
     AccessToken,
     Envelope,
+    /// An access token that a client presents.
+    Presented,
 }
 
 /// The payload of a signed JWT of that kind.
@@ -36,6 +38,7 @@ fn fits(typ: &Value, kind: Kind) -> Option<bool> {
     let typ = typ.text()?.to_ascii_lowercase();
     let typ = typ.strip_prefix("application/").unwrap_or(&typ);
     Some(match kind {
+        Kind::Presented => ["at+jwt", "jwt"].contains(&typ),
         Kind::Envelope => ["token-introspection+jwt", "jwt"].contains(&typ),
         Kind::AccessToken => {
             !["token-introspection+jwt", "logout+jwt", "secevent+jwt", "dpop+jwt"].contains(&typ)

@@ -34,7 +34,12 @@ pub fn accepts(jwt: &[u8], header: &[u8], kind: Kind, expected: &Expected<'_>) -
     let Some([inside, iat, exp]) = only(&payload, ["token_introspection", "iat", "exp"]) else {
         return Some(false);
     };
-    if kind == Kind::AccessToken && inside.is_some() {
+    if kind != Kind::Envelope && inside.is_some() {
+        return Some(false);
+    }
+    if kind == Kind::Presented
+        && (matches!(exp, None | Some(Value::Null)) || !all(&payload, "events").is_empty())
+    {
         return Some(false);
     }
     if kind == Kind::Envelope {
