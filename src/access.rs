@@ -13,6 +13,7 @@ use phantom_token_core::reason::Reason;
 
 use core::ptr::NonNull;
 
+use crate::binding;
 use crate::code::{AGAIN, DECLINED, OK};
 use crate::conf::choice::{forward, preflight};
 use crate::conf::{LocationConf, TokenSource};
@@ -262,6 +263,7 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
         Outcome::Active { carried, record } => {
             let objection = location
                 .objection(&record, request::now())
+                .or_else(|| binding::objection(request, context, location, &record, carried))
                 .or_else(|| policy::objection(request, context, location, carried));
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());

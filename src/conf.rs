@@ -181,6 +181,8 @@ pub(crate) struct LocationConf {
     pub(crate) scopes: ngx_str_t,
     pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
+    /// `phantom_token_client_certificate`; null: the connection's.
+    pub(crate) client_certificate: *mut ngx_http_complex_value_t,
     /// `phantom_token_require_scope` and `phantom_token_require_audience`: `ngx_str_t`s; null: none.
     pub(crate) required_scopes: *mut ngx_array_t,
     pub(crate) required_audiences: *mut ngx_array_t,
@@ -272,7 +274,7 @@ impl LocationConf {
     }
 
     /// Whether a verdict that was applied in `other`, of the same server block, is one that this
-    /// location would apply likewise, if its policy agrees. What is inherited is the same by its address.
+    /// location would apply likewise, if its binding and its policy agree. What is inherited is the same by its address.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         // SAFETY: the strings are the cycle's.
         let same = |one: &ngx_str_t, other: &ngx_str_t| unsafe { bytes_of(one) == bytes_of(other) };
@@ -284,7 +286,6 @@ impl LocationConf {
                 && self.members == other.members
                 && self.cache_key == other.cache_key
                 && self.token_source == other.token_source
-                && self.binding == other.binding
                 && same(&self.accepted, &other.accepted)
                 && same(&self.client_id, &other.client_id)
                 && self.forward == other.forward
@@ -367,8 +368,8 @@ impl LocationConf {
         }
     }
 
-    /// Why this location refuses a token that the authorization server calls active, whatever its policy says;
-    /// `None`: it does not.
+    /// Why this location refuses a token that the authorization server calls active, whatever its binding and its
+    /// policy say; `None`: it does not.
     pub(crate) fn objection(&self, record: &Record, now: UnixMillis) -> Option<Reason> {
         if record.is_over(now) {
             // Of a JWT that an exchange has just given, that it is over says nothing of the token.
@@ -376,9 +377,6 @@ impl LocationConf {
             return Some(if expired { Reason::Expired } else { Reason::ServerBadAnswer });
         }
         match record.state {
-            State::Active if record.bound && self.binding != choice::binding::OFF => {
-                Some(Reason::Binding)
-            }
             State::Active => None,
             State::Inactive => Some(Reason::Inactive),
             State::Expired => Some(Reason::Expired),
@@ -448,6 +446,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 scopes: ngx_str_t::empty(),
                 resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
+                client_certificate: ptr::null_mut(),
                 required_scopes: ptr::null_mut(),
                 required_audiences: ptr::null_mut(),
                 requirements: ptr::null_mut(),

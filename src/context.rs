@@ -9,6 +9,7 @@ use nginx_sys::{
     ngx_array_t, ngx_http_handler_pt, ngx_http_request_t, ngx_msec_t, ngx_pool_cleanup_t,
     ngx_str_t, ngx_table_elt_t,
 };
+use phantom_token_core::binding::BindingError;
 use phantom_token_core::flights::Ticket;
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
@@ -172,6 +173,8 @@ pub(crate) struct Context {
     pub(crate) cache_status: Cell<CacheStatus>,
     /// Why the request was refused last.
     pub(crate) reason: Cell<Option<Reason>>,
+    /// What a refusal with [`Reason::Binding`] is about.
+    pub(crate) binding_error: Cell<Option<BindingError>>,
     /// The client's `Authorization` value, before anything was replaced.
     pub(crate) authorization: Cell<ngx_str_t>,
     /// The token as the client sent it; empty: none.
@@ -248,6 +251,7 @@ impl Context {
                 stage: Cell::new(Stage::Open),
                 cache_status: Cell::new(CacheStatus::None),
                 reason: Cell::new(None),
+                binding_error: Cell::new(None),
                 authorization: Cell::new(string_over(request.authorization_value())),
                 token: Cell::new(ngx_str_t::empty()),
                 location: Cell::new(ptr::null()),
@@ -341,7 +345,7 @@ impl Context {
         if !request.is_internal() || !request.is_main() {
             return None;
         }
-        let context = find(request)?;
+        let context = request.pool().marked(marker)?.cast::<Self>();
         request.set_slot(context.as_ptr().cast());
         Some(context)
     }
@@ -349,19 +353,3 @@ impl Context {
 
 /// Nothing to clean up: the address of this function marks a cleanup whose data is a [`Context`].
 unsafe extern "C" fn marker(_data: *mut c_void) {}
-
-/// The context of a request whose slot was cleared by an internal redirect.
-fn find(request: Request<'_>) -> Option<NonNull<Context>> {
-    let marker: unsafe extern "C" fn(*mut c_void) = marker;
-    // SAFETY: the pool is live, and its cleanups are a list that ends with null.
-    unsafe {
-        let mut cleanup = (*request.pool().as_ptr()).cleanup;
-        while !cleanup.is_null() {
-            if (*cleanup).handler.is_some_and(|handler| ptr::fn_addr_eq(handler, marker)) {
-                return NonNull::new((*cleanup).data).map(NonNull::cast);
-            }
-            cleanup = (*cleanup).next;
-        }
-    }
-    None
-}

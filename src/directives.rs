@@ -25,7 +25,7 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use access::{set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
-use policy::{set_required_names, set_requirement};
+use policy::{set_client_certificate, set_required_names, set_requirement};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
@@ -64,9 +64,10 @@ const fn word(name: ngx_str_t, value: ngx_uint_t) -> ngx_conf_enum_t {
 
 const LAST_WORD: ngx_conf_enum_t = word(ngx_str_t::empty(), 0);
 
-static mut BINDING: [ngx_conf_enum_t; 3] = [
+static mut BINDING: [ngx_conf_enum_t; 4] = [
     word(ngx_string!("off"), binding::OFF),
     word(ngx_string!("optional"), binding::OPTIONAL),
+    word(ngx_string!("required"), binding::REQUIRED),
     LAST_WORD,
 ];
 
@@ -91,7 +92,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 39] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 40] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -187,6 +188,12 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 39] = [
         ngx_string!("phantom_token_binding"),
         offset_of!(LocationConf, binding),
         (&raw mut BINDING).cast(),
+    ),
+    directive(
+        ngx_string!("phantom_token_client_certificate"),
+        NGX_CONF_TAKE1,
+        set_client_certificate,
+        0,
     ),
     directive(
         ngx_string!("phantom_token_max_response"),

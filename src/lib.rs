@@ -14,6 +14,7 @@
 
 mod access;
 mod answer;
+mod binding;
 mod cache_zone;
 mod claims;
 mod code;

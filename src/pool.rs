@@ -84,6 +84,24 @@ impl<'p> Pool<'p> {
         }
     }
 
+    /// The data of the last cleanup that has this handler: what a module keeps with a pool, it finds by that.
+    pub(crate) fn marked(
+        self,
+        marker: unsafe extern "C" fn(*mut c_void),
+    ) -> Option<NonNull<c_void>> {
+        // SAFETY: the pool is live, and its cleanups are a list that ends with null.
+        unsafe {
+            let mut cleanup = (*self.as_ptr()).cleanup;
+            while !cleanup.is_null() {
+                if (*cleanup).handler.is_some_and(|handler| ptr::fn_addr_eq(handler, marker)) {
+                    return NonNull::new((*cleanup).data);
+                }
+                cleanup = (*cleanup).next;
+            }
+        }
+        None
+    }
+
     /// Room for one structure of NGINX's, all zeroes.
     ///
     /// # Safety

@@ -10,6 +10,7 @@ use core::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
+use crate::binding;
 use crate::code::DECLINED;
 use crate::conf::LocationConf;
 use crate::context::{Context, Outcome, Stage};
@@ -57,13 +58,14 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
 }
 
 /// Whether the verdict of the main request is one for this location: there, what it has been checked by was
-/// this location's policy, and elsewhere it is checked now.
+/// this location's binding and policy, and elsewhere it is checked now.
 fn holds(request: Request<'_>, context: &Context, location: &LocationConf) -> bool {
     context.has_verdict_for(location)
         && ((request.is_main() && ptr::eq(context.location.get(), location))
             || match context.outcome() {
-                Some(Outcome::Active { carried, .. }) => {
-                    policy::objection(request, context, location, carried).is_none()
+                Some(Outcome::Active { carried, record }) => {
+                    binding::objection(request, context, location, &record, carried).is_none()
+                        && policy::objection(request, context, location, carried).is_none()
                 }
                 _ => false,
             })

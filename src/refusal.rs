@@ -3,6 +3,7 @@
 use core::fmt;
 
 use nginx_sys::{ngx_int_t, ngx_str_t};
+use phantom_token_core::binding::BindingError;
 use phantom_token_core::key;
 use phantom_token_core::reason::Reason;
 
@@ -29,6 +30,15 @@ impl fmt::Display for Fingerprint<'_> {
     }
 }
 
+/// What else a log line has to say.
+struct Detail(Option<BindingError>);
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |error| write!(f, ": {error}"))
+    }
+}
+
 /// Prepares the response of a refused request, and gives the status that NGINX shall make it with:
 /// `error_page`, `satisfy`, `auth_delay` and `HEAD` keep their meaning.
 pub(crate) fn refuse(
@@ -45,11 +55,12 @@ pub(crate) fn refuse(
         log!(
             NGX_LOG_INFO,
             request.log(),
-            "phantom_token: {}, request refused with {}, location \"{}\", fingerprint {}",
+            "phantom_token: {}, request refused with {}, location \"{}\", fingerprint {}{}",
             reason.slug(),
             reason.status(),
             Shown(request.location_name()),
-            Fingerprint(token)
+            Fingerprint(token),
+            Detail(context.binding_error.get().filter(|_| reason == Reason::Binding))
         );
     }
 

@@ -190,8 +190,10 @@ my @location = (
     ['if ($host) { phantom_token_resource_metadata; }', qr/"phantom_token_resource_metadata" directive is not allowed here/],
     ['phantom_token_resource_metadata;', qr/"phantom_token_resource_metadata" cannot be beside another directive/],
 
-    ['phantom_token_binding required;', qr/required/],
     ['phantom_token_binding maybe;', qr/maybe/],
+    ['phantom_token_client_certificate;', qr/invalid number of arguments in "phantom_token_client_certificate"/],
+    map({ ["phantom_token_client_certificate $_;", qr/"phantom_token_client_certificate" has an invalid value.*one variable/] }
+        'off', 'on', '/client.crt', '$', '${}', '$host$uri', 'a$host', '"$host "', '""'),
     ['phantom_token_max_response much;', qr/phantom_token_max_response/],
     ["$on phantom_token_max_response 0;", qr/phantom_token_max_response/],
     ["phantom_token_jwt_member " . join(' ', 'a' .. 'z', 'aa' .. 'az') . ';', qr/phantom_token_jwt_member.*too many/],
@@ -226,7 +228,7 @@ my @location = (
 my @duplicates = (
     'phantom_token off', 'phantom_token_introspection_endpoint /a', 'phantom_token_client_credential a hidden-secret',
     'phantom_token_accept a/b', 'phantom_token_jwt_member a', 'phantom_token_header X-A', 'phantom_token_realm a',
-    'phantom_token_binding off', 'phantom_token_max_response 1k', 'phantom_token_cache off',
+    'phantom_token_binding off', 'phantom_token_client_certificate $host', 'phantom_token_max_response 1k', 'phantom_token_cache off',
     'phantom_token_cache_key a', 'phantom_token_cache_max_ttl 1m', 'phantom_token_cache_default_ttl 1m',
     'phantom_token_cache_negative_ttl 1m', 'phantom_token_cache_control obey', 'phantom_token_exchange /a',
     'phantom_token_forward jwt', 'phantom_token_envelope verified', 'phantom_token_envelope_header X-A',
@@ -245,6 +247,7 @@ my @unknown = (
     'phantom_token_exchange /a$no_such_variable;',
     'phantom_token_exchange /a scope=$no_such_variable;',
     'phantom_token_require $host $no_such_variable;',
+    'phantom_token_client_certificate $no_such_variable;',
 );
 
 # What stands in http.
@@ -280,6 +283,9 @@ my @accepted = (
     "$on if (\$host = nowhere) { return 204; }",
     "$on limit_except GET { deny all; }",
     "$on phantom_token_cache_control ignore; phantom_token_binding optional;",
+    "$on phantom_token_binding required;",
+    "$on phantom_token_binding required; phantom_token_client_certificate \$http_x_client_cert;",
+    "$on phantom_token_binding off; phantom_token_client_certificate \${http_x_client_cert};",
     $exchange,
     'phantom_token on; phantom_token_exchange token audience=$host "scope=a b" resource=https://api.example/;',
     "$exchange phantom_token_introspection_parameter requested_token_type x; phantom_token_forward jwt;",

@@ -158,7 +158,7 @@ pub fn facts<'r>(
     let is_json = || media_type(answer.content_type).eq_ignore_ascii_case(b"application/json");
     match kind {
         Document::Jwt if is_json() => collector.claims(answer.body),
-        Document::Exchanged => collector.scope_alone(answer.body),
+        Document::Exchanged => collector.issued(answer.body),
         _ => {}
     }
     collector.write(room)

@@ -22,7 +22,7 @@ const END: &[u8] = b"-----END CERTIFICATE-----";
 ///
 /// Takes PEM, of which the first certificate counts (the client's own, where a chain is handed on), also
 /// percent-encoded as in NGINX's `$ssl_client_escaped_cert` or folded as in `$ssl_client_cert`; base64
-/// alone; and base64 between colons (RFC 9440).
+/// alone; and base64 between colons (RFC 9440). Two values, as of a header that is there twice, are none.
 ///
 /// # Errors
 /// [`CertificateError`] for anything else.
@@ -50,7 +50,12 @@ pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
                         return Err(CertificateError::Encoding);
                     }
                 }
-                ended = true;
+                // What follows is the next certificate of a chain. NGINX joins header lines of one name by a comma:
+                // of two, the first may be the client's own invention.
+                ended = bytes
+                    .by_ref()
+                    .find(|byte| !matches!(byte, Ok(b'\r' | b'\n' | b'\t' | b' ')))
+                    .is_none_or(|byte| byte == Ok(b'-'));
                 break;
             }
             b':' if is_field => {
@@ -253,6 +258,12 @@ mod tests {
             format!("{whole}%"),
             format!("{whole}%0"),
             format!("{whole}%zz"),
+            // Two header lines, as NGINX joins them.
+            format!("{whole}, {whole}"),
+            format!(":{whole}:, :{whole}:"),
+            format!("{}, {}", escaped(&pem(&der(300), "\n")), escaped(&pem(&der(300), "\n"))),
+            format!("{}, {}", escaped(pem(&der(300), "\n").trim_end()), whole),
+            format!("{}x", pem(&der(300), "\n")),
             base64(b"a string"),
             whole.replace('A', "*"),
         ] {

@@ -15,6 +15,7 @@
 
 mod alphabet;
 pub mod answer;
+pub mod binding;
 pub mod cache;
 pub mod cache_control;
 pub mod certificate;

@@ -194,6 +194,8 @@ pub struct Description<'a> {
     pub scopes: Vec<&'a str>,
     /// How it takes tokens, where that is one of RFC 6750's ways.
     pub bearer_method: Option<BearerMethod>,
+    /// Tokens must be bound, and those that are bound to the client's certificate are taken (RFC 8705).
+    pub certificate_bound: bool,
 }
 
 /// Two locations of a resource name other authorization servers.
@@ -202,7 +204,7 @@ pub struct OtherServers;
 
 /// The metadata document of a resource, made of what its locations say.
 ///
-/// Members that are not known here yet, such as the flags of bound tokens, have their place in
+/// Members that are not known here yet, such as the flag of DPoP-bound tokens, have their place in
 /// [`Description`] and in [`Document::to_json`].
 #[derive(Clone, Debug)]
 pub struct Document<'a> {
@@ -210,6 +212,7 @@ pub struct Document<'a> {
     authorization_servers: Vec<&'a str>,
     scopes: Vec<&'a str>,
     bearer_methods: Vec<BearerMethod>,
+    certificate_bound: bool,
 }
 
 impl<'a> Document<'a> {
@@ -221,6 +224,7 @@ impl<'a> Document<'a> {
             authorization_servers: Vec::new(),
             scopes: Vec::new(),
             bearer_methods: Vec::new(),
+            certificate_bound: false,
         }
     }
 
@@ -250,21 +254,26 @@ impl<'a> Document<'a> {
         self.bearer_methods.extend(location.bearer_method);
         self.bearer_methods.sort_unstable();
         self.bearer_methods.dedup();
+        self.certificate_bound |= location.certificate_bound;
         Ok(())
     }
 
-    /// The document as JSON. A member without values is left out (RFC 9728 section 3.2).
+    /// The document as JSON. A member without values is left out (RFC 9728 section 3.2), and so is a flag that
+    /// is not set, since false is what its absence says (section 2).
     #[must_use]
     pub fn to_json(&self) -> String {
         let list = |values: Vec<&str>| Value::from(values);
         let methods = self.bearer_methods.iter().map(|method| method.as_str()).collect();
-        let members: [(&str, Value); 4] = [
+        let members: [(&str, Value); 5] = [
             ("resource", self.resource.as_str().into()),
             ("authorization_servers", list(self.authorization_servers.clone())),
             ("scopes_supported", list(self.scopes.clone())),
             ("bearer_methods_supported", list(methods)),
+            ("tls_client_certificate_bound_access_tokens", self.certificate_bound.into()),
         ];
-        let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+        let is_empty = |value: &Value| {
+            *value == Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty)
+        };
         let members = members.into_iter().filter(|(_, value)| !is_empty(value));
         let members: Map<String, Value> =
             members.map(|(name, value)| (name.to_owned(), value)).collect();
@@ -400,11 +409,13 @@ mod tests {
             authorization_servers: servers.clone(),
             scopes: vec!["profile", "email"],
             bearer_method: Some(BearerMethod::Query),
+            certificate_bound: true,
         };
         document.add(&location).unwrap();
         location.authorization_servers.reverse();
         location.scopes = vec!["email", "phone", "phone"];
         location.bearer_method = Some(BearerMethod::Header);
+        location.certificate_bound = false;
         document.add(&location).unwrap();
         document.add(&Description::default()).unwrap();
 
@@ -416,6 +427,7 @@ mod tests {
                 "authorization_servers": servers,
                 "scopes_supported": ["profile", "email", "phone"],
                 "bearer_methods_supported": ["header", "query"],
+                "tls_client_certificate_bound_access_tokens": true,
             })
         );
     }

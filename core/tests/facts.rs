@@ -202,6 +202,35 @@ fn bindings() {
     assert_eq!(of(&[r#"{"cnf":{"jkt":"x"},"cnf":{}}"#]), (None, None, true));
 }
 
+/// An exchange gives a token that is bound to a key, and does not say to which: nobody can show it.
+#[test]
+fn what_an_exchange_issues_may_be_bound() {
+    let of = |claims: &str, answer: &str| {
+        let key = FactsKey::new(&SECRET);
+        let mut collector = Collector::new(&key);
+        collector.claims(claims.as_bytes());
+        collector.issued(answer.as_bytes());
+        let mut room = [0; MAX_LEN];
+        Facts::read(collector.write(&mut room)).other_binding
+    };
+    let thumbprint = Base64Display::new(&[1; 32], &URL_SAFE_NO_PAD).to_string();
+    let jkt = format!(r#"{{"cnf":{{"jkt":"{thumbprint}"}}}}"#);
+    let x5t = format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
+    for (claims, token_type, expected) in [
+        ("{}", r#""DPoP""#, true),
+        ("{}", r#""dpop""#, true),
+        ("{}", r#""Bearer""#, false),
+        ("{}", "7", false),
+        (&x5t, r#""DPoP""#, true),
+        (&x5t, r#""Bearer""#, false),
+        (&jkt, r#""DPoP""#, false),
+        (&jkt, r#""Bearer""#, false),
+    ] {
+        let answer = format!(r#"{{"token_type":{token_type}}}"#);
+        assert_eq!(of(claims, &answer), expected, "{claims} {answer}");
+    }
+}
+
 #[test]
 fn names_beyond_the_bound_are_not_kept() {
     let names: Vec<String> = (0..200).map(|n| format!("s{n}")).collect();

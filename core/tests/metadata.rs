@@ -52,6 +52,7 @@ proptest! {
         text in text(),
         server in text(),
         scopes in proptest::collection::vec("[!#-\\[\\]-~]{1,12}", 0..6),
+        certificate_bound in any::<bool>(),
     ) {
         let Ok(resource) = Resource::parse(text.as_bytes()) else { return Ok(()) };
         let mut document = Document::new(resource);
@@ -59,6 +60,7 @@ proptest! {
             authorization_servers: issuer(server.as_bytes()).into_iter().collect(),
             scopes: scopes.iter().map(String::as_str).collect(),
             bearer_method: Some(BearerMethod::Header),
+            certificate_bound,
         };
         document.add(&description).unwrap();
 
@@ -75,6 +77,9 @@ proptest! {
         prop_assert_eq!(list("scopes_supported"), distinct);
         prop_assert_eq!(list("authorization_servers"), description.authorization_servers);
         prop_assert_eq!(list("bearer_methods_supported"), vec!["header"]);
+        // Its absence says false.
+        let flag = json.get("tls_client_certificate_bound_access_tokens");
+        prop_assert_eq!(flag, certificate_bound.then_some(&Value::Bool(true)));
     }
 
     #[test]

@@ -38,8 +38,10 @@ pub(crate) mod binding {
 
     /// `cnf` is ignored.
     pub(crate) const OFF: ngx_uint_t = 0;
-    /// A token with `cnf` is refused unless it proves its binding.
+    /// A token with `cnf` is refused unless its binding is proven.
     pub(crate) const OPTIONAL: ngx_uint_t = 1;
+    /// A token without `cnf` is refused as well.
+    pub(crate) const REQUIRED: ngx_uint_t = 2;
 }
 
 /// `phantom_token_cache_control`.

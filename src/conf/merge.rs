@@ -113,6 +113,7 @@ impl LocationConf {
         string(&mut self.realm, outer.realm, b"api");
         string(&mut self.scopes, outer.scopes, b"");
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
+        pointer(&mut self.client_certificate, outer.client_certificate);
         pointer(&mut self.required_scopes, outer.required_scopes);
         pointer(&mut self.required_audiences, outer.required_audiences);
         pointer(&mut self.requirements, outer.requirements);

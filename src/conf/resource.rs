@@ -7,7 +7,7 @@ use nginx_sys::{ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_handler_pt, 
 use phantom_token_core::metadata::{BearerMethod, Description, Document, OtherServers, Resource};
 
 use super::conclude::{Fault, no_memory};
-use super::{LocationConf, Position, ServerConf, core_location, policy, server_conf};
+use super::{LocationConf, Position, ServerConf, choice, core_location, policy, server_conf};
 use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
 
@@ -163,6 +163,7 @@ impl LocationConf {
             authorization_servers: self.resource.authorization_servers().to_vec(),
             scopes: scopes.flatten().filter(|scope| !scope.is_empty()).collect(),
             bearer_method: self.bearer_method(),
+            certificate_bound: self.binding == choice::binding::REQUIRED,
         }
     }
 

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use nginx_sys::{ngx_command_t, ngx_conf_set_str_slot, ngx_conf_t, ngx_http_get_variable_index};
 
-use super::argument::{Fault, compile, set, shown, text};
+use super::argument::{Fault, compile, set, shown, text, variable_name};
 use crate::conf::{Carrier, LocationConf, Position, TokenSource, UNSET, main_conf};
 use crate::headers;
 use crate::pool::{Pool, bytes_of};
@@ -50,14 +50,7 @@ fn token_source(
     pool: Pool<'_>,
     value: &[u8],
 ) -> Result<*const TokenSource, Fault> {
-    let name = value.strip_prefix(b"$").ok_or(Fault::TokenSource)?;
-    let name = match name {
-        [b'{', name @ .., b'}'] => name,
-        name => name,
-    };
-    if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
-        return Err(Fault::TokenSource);
-    }
+    let name = variable_name(value).ok_or(Fault::TokenSource)?;
     if name == b"http_authorization" {
         return Err(Fault::TokenSource);
     }

@@ -30,6 +30,11 @@ pub(super) enum Fault {
     Forward(String),
     #[error("has an invalid \"token=\": it names one variable, as in \"token=$cookie_session\"")]
     TokenSource,
+    #[error(
+        "has an invalid value \"{0}\": it names one variable, as in \"phantom_token_client_certificate \
+         $http_x_client_cert\""
+    )]
+    ClientCertificate(String),
     #[error("has too many names: at most {max} are searched for", max = answer::MAX_MEMBERS)]
     TooManyMembers,
     #[error("has an empty argument")]
@@ -143,6 +148,16 @@ pub(super) fn text<'a>(arg: Option<&ngx_str_t>) -> &'a [u8] {
 /// A string for a message.
 pub(super) fn shown(bytes: &[u8]) -> String {
     Shown(bytes).to_string()
+}
+
+/// The name of the variable that a value consists of; `None`: it is anything else.
+pub(super) fn variable_name(value: &[u8]) -> Option<&[u8]> {
+    let name = match value.strip_prefix(b"$")? {
+        [b'{', name @ .., b'}'] => name,
+        name => name,
+    };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    (!name.is_empty() && name.iter().all(is_name)).then_some(name)
 }
 
 /// Reads a file, relative to the prefix of the configuration, of at most so many bytes. Its full name, too.

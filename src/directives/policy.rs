@@ -7,7 +7,7 @@ use nginx_sys::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t
 use phantom_token_core::facts;
 use phantom_token_core::reason::Reason;
 
-use super::argument::{Fault, array, compile, set, shown, text};
+use super::argument::{Fault, array, compile, set, shown, text, variable_name};
 use crate::conf::LocationConf;
 use crate::conf::policy::Requirement;
 use crate::pool::push;
@@ -40,6 +40,26 @@ pub(super) unsafe extern "C" fn set_required_names(
             // SAFETY: the array was made for strings.
             unsafe { push(names, *arg) }.ok_or(Fault::NoMemory)?;
         }
+        Ok(())
+    })
+}
+
+/// `phantom_token_client_certificate $variable`
+pub(super) unsafe extern "C" fn set_client_certificate(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        if !conf.client_certificate.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        let value = text(args.first());
+        if variable_name(value).is_none() {
+            return Err(Fault::ClientCertificate(shown(value)));
+        }
+        let compiled = compile(cf, value)?;
+        conf.client_certificate = pool.place(compiled).ok_or(Fault::NoMemory)?.as_ptr();
         Ok(())
     })
 }

@@ -40,9 +40,10 @@ enum Member {
     Azp,
     Sid,
     Cnf,
+    TokenType,
 }
 
-const MEMBERS: usize = Member::Cnf as usize + 1;
+const MEMBERS: usize = Member::TokenType as usize + 1;
 
 impl Member {
     fn of(name: Text<'_, '_>) -> Option<Self> {
@@ -55,6 +56,7 @@ impl Member {
             "azp" => Self::Azp,
             "sid" => Self::Sid,
             "cnf" => Self::Cnf,
+            "token_type" => Self::TokenType,
             _ => return None,
         })
     }
@@ -160,11 +162,17 @@ impl<'k> Collector<'k> {
         self.binding(source.get(Member::Cnf));
     }
 
-    /// Takes what a JSON object says of the scope, if nothing was said of it before, and nothing else of it.
-    pub fn scope_alone(&mut self, object: &[u8]) {
-        if let Some(source) = Source::read(object) {
-            self.scope(&source);
+    /// Takes what the answer to an exchange says of the token that it issues: the scope, if nothing was said of it
+    /// before, and that the token is bound to a key (`token_type`, RFC 9449 section 5), which must be known by now.
+    pub fn issued(&mut self, object: &[u8]) {
+        let Some(source) = Source::read(object) else { return };
+        self.scope(&source);
+        let mut dpop = false;
+        let is_dpop = |name: &str| dpop = name.eq_ignore_ascii_case("DPoP");
+        if let Claim::Json(json) = source.get(Member::TokenType) {
+            string(json, is_dpop);
         }
+        self.other_binding |= dpop && self.key.is_none();
     }
 
     fn scope(&mut self, source: &Source<'_>) {
