@@ -75,6 +75,8 @@ fn certificate(request: Request<'_>, location: &LocationConf) -> Option<Certific
 /// is up to `ssl_verify_client`: the handshake has proven that the client has its key.
 #[cfg(ngx_feature = "http_ssl")]
 fn of_connection(request: Request<'_>) -> Option<Certificate> {
+    use core::ptr::NonNull;
+
     use nginx_sys::{ngx_pool_cleanup_add, ngx_ssl_get_raw_certificate, ngx_str_t};
 
     use crate::code::OK;
@@ -101,7 +103,8 @@ fn of_connection(request: Request<'_>) -> Option<Certificate> {
         };
         const { assert!(align_of::<Certificate>() <= nginx_sys::NGX_ALIGNMENT) };
         let cleanup = ngx_pool_cleanup_add(pool.as_ptr(), size_of::<Certificate>());
-        (*cleanup.as_mut()?).data.cast::<Certificate>().write(shown);
+        let cleanup = NonNull::new(cleanup)?.as_ptr();
+        (*cleanup).data.cast::<Certificate>().write(shown);
         (*cleanup).handler = Some(marker);
         Some(shown)
     }

@@ -78,6 +78,7 @@ my $server = <<'SERVER';
             phantom_token_require_scope write tools;
             proxy_pass http://127.0.0.1:8082;
 
+            location /strict/bound { phantom_token_binding required; proxy_pass http://127.0.0.1:8082; }
             location /strict/audience { phantom_token_require_audience strict; proxy_pass http://127.0.0.1:8082; }
             location /strict/value {
                 phantom_token_require $phantom_token_claim_role error=403;
@@ -273,6 +274,7 @@ my %documents = (
     '/a%20b/%c3%a4/c' => { resource => 'https://API.example.com:8443/a%20b/%C3%A4%2Fc', @servers, @header },
     '/strict' => {
         resource => 'https://api.example.com/strict', scopes_supported => [qw(tools write read)], @servers, @header,
+        tls_client_certificate_bound_access_tokens => JSON::PP::true,
     },
     '/handled' => { resource => 'https://api.example.com/handled', @servers, @header },
 );

@@ -91,10 +91,13 @@ class Driver:
     def __init__(self):
         self.connections = []
 
-    async def connect(self, address, port, name, ca):
-        """Opens a connection to the server of that name; its certificate must be issued by the CA."""
+    async def connect(self, address, port, name, ca, certificate, key):
+        """Opens a connection to the server of that name; its certificate must be issued by the CA. The client shows
+        a certificate unless that is null."""
         configuration = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=name, idle_timeout=600)
         configuration.load_verify_locations(cafile=ca)
+        if certificate is not None:
+            configuration.load_cert_chain(certificate, key)
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_datagram_endpoint(
             lambda: Connection(QuicConnection(configuration=configuration)), local_addr=("127.0.0.1", 0)

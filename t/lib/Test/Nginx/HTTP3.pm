@@ -51,7 +51,8 @@ sub write_certificate {
     return;
 }
 
-# new(port => 8443, name => of the certificate, ca => file): a connection whose handshake is done.
+# new(port => 8443, name => of the certificate, ca => file, certificate => file and key => file of the client's): a
+# connection whose handshake is done.
 sub new {
     my ($class, %args) = @_;
 
@@ -59,7 +60,8 @@ sub new {
 
     my $slot = push(@Test::Nginx::Connection::received, '') - 1;
     my $connection = _ask(connect => address => $ADDRESS, port => 0 + port($args{port} // 8443),
-        name => $args{name} // 'localhost', ca => $args{ca});
+        name => $args{name} // 'localhost', ca => $args{ca},
+        certificate => $args{certificate}, key => $args{key});
     return bless { connection => $connection, slot => $slot, method => {} }, $class;
 }
 
