@@ -13,10 +13,10 @@ use phantom_token_core::reason::Reason;
 
 use core::ptr::NonNull;
 
-use crate::binding;
+use crate::binding as sender;
 use crate::by_value;
 use crate::code::{AGAIN, DECLINED, OK};
-use crate::conf::choice::{forward, preflight};
+use crate::conf::choice::{binding, forward, preflight};
 use crate::conf::{LocationConf, TokenSource};
 use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
 use crate::flight;
@@ -162,18 +162,30 @@ fn presented<'r>(
     context: &Context,
     location: &LocationConf,
 ) -> Result<&'r [u8], Reason> {
+    context.is_dpop.set(false);
     // SAFETY: the source, null or not, is the cycle's.
     let credentials = match unsafe { location.token_source.as_ref() } {
         None => {
             if request.args().len() > 12 && credentials::in_query(request.args()) {
                 // SAFETY: the value is in the request's memory.
                 let value = unsafe { bytes_of(&context.authorization.get()) };
-                if credentials::authorization(value) != Credentials::None {
+                if credentials::authorization(value) != Credentials::None
+                    || (location.binding != binding::OFF
+                        && credentials::dpop(value) != Credentials::None)
+                {
                     return Err(Reason::SeveralTokens);
                 }
             }
             // SAFETY: as above.
-            credentials::authorization(unsafe { bytes_of(&context.authorization.get()) })
+            let value = unsafe { bytes_of(&context.authorization.get()) };
+            match credentials::authorization(value) {
+                Credentials::None if location.binding != binding::OFF => {
+                    let credentials = credentials::dpop(value);
+                    context.is_dpop.set(credentials != Credentials::None);
+                    credentials
+                }
+                credentials => credentials,
+            }
         }
         Some(source) if is_known(source, context) => {
             // What carried it is gone since the first visit.
@@ -282,7 +294,7 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
         Outcome::Active { carried, record } => {
             let objection = location
                 .objection(&record, request::now())
-                .or_else(|| binding::objection(request, context, location, &record, carried))
+                .or_else(|| sender::objection(request, context, location, &record, carried))
                 .or_else(|| policy::objection(request, context, location, carried));
             if let Some(reason) = objection {
                 return refuse(request, context, reason, ngx_str_t::empty());

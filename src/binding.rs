@@ -15,6 +15,7 @@ use phantom_token_core::record::Record;
 use crate::conf::LocationConf;
 use crate::conf::choice::binding;
 use crate::context::{Carried, Context};
+use crate::proof;
 use crate::request::Request;
 
 /// Why `location` refuses the request whose outcome is this; `None`: it does not.
@@ -28,7 +29,9 @@ pub(crate) fn objection(
 ) -> Option<Reason> {
     match (record.bound, location.binding) {
         (false, binding::REQUIRED) => refused(context, BindingError::NotBound),
-        (false, _) | (true, binding::OFF) => None,
+        (_, binding::OFF) => None,
+        (false, _) if context.is_dpop.get() => refused(context, BindingError::NoKey),
+        (false, _) => None,
         (true, _) => objection_of(request, context, location, carried),
     }
 }
@@ -39,7 +42,12 @@ fn objection_of(
     location: &LocationConf,
     carried: Carried,
 ) -> Option<Reason> {
-    match check(&Facts::read(carried.facts()), || certificate(request, location)) {
+    let facts = Facts::read(carried.facts());
+    if context.is_dpop.get() && facts.key.is_none() {
+        return refused(context, BindingError::NoKey);
+    }
+    let certificate = || certificate(request, location);
+    match check(&facts, certificate, |key| proof::check(request, context, location, key)) {
         None => Some(Reason::Internal),
         Some(Ok(())) => None,
         Some(Err(error)) => refused(context, error),
@@ -48,7 +56,7 @@ fn objection_of(
 
 fn refused(context: &Context, error: BindingError) -> Option<Reason> {
     context.binding_error.set(Some(error));
-    Some(Reason::Binding)
+    Some(if error == BindingError::NoRoom { Reason::Overload } else { Reason::Binding })
 }
 
 /// The client's certificate; `None`: no memory.

@@ -1,4 +1,4 @@
-//! The shared-memory zone, for the cache and the questions in flight: declared with the configuration, made
+//! The shared-memory zone, for the cache, the questions in flight and used DPoP proofs: declared with the configuration, made
 //! or found again with the cycle.
 
 mod content;
@@ -15,6 +15,8 @@ use nginx_sys::{
 };
 use phantom_token_core::cache::Cache;
 use phantom_token_core::flights::Flights;
+use phantom_token_core::key::ProofKey;
+use phantom_token_core::replay::Replays;
 use thiserror::Error;
 
 use crate::code::{ERROR, OK};
@@ -87,6 +89,11 @@ impl Zone {
                 Shown(self.name())
             );
         }
+    }
+
+    /// Used DPoP proofs, and the key of their names; there as the cache is.
+    pub(crate) fn replays(&self) -> Option<(&Replays, &ProofKey)> {
+        self.content.as_ref().map(|content| (&content.replays, &content.proof_key))
     }
 
     /// How many questions in flight the zone can keep.

@@ -6,7 +6,7 @@ pub(crate) mod merge;
 pub(crate) mod policy;
 pub(crate) mod resource;
 
-use core::cell::{Cell, OnceCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ffi::c_void;
 use core::ptr;
 
@@ -16,6 +16,7 @@ use nginx_sys::{
     ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::{Mode, Verification};
+use phantom_token_core::dpop::{Base, Proofs};
 use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::jose::Expect;
@@ -118,6 +119,9 @@ impl Exchange {
     }
 }
 
+/// What a worker checks DPoP proofs with, made at the first one.
+pub(crate) type Checker = RefCell<Option<Proofs>>;
+
 /// The `http` level.
 pub(crate) struct MainConf {
     /// `*const Zone`s, in the order of their declaration.
@@ -126,6 +130,8 @@ pub(crate) struct MainConf {
     pub(crate) used: Cell<bool>,
     /// The largest `phantom_token_max_introspections` in use.
     pub(crate) max_introspections: Cell<usize>,
+    /// On the heap, for as long as the cycle.
+    proofs: *const Checker,
     /// Stands in for a zone's secret where no zone is in use.
     secret: [u8; 32],
 }
@@ -183,6 +189,8 @@ pub(crate) struct LocationConf {
     pub(crate) scopes: ngx_str_t,
     pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
+    /// `phantom_token_dpop_base`, in the cycle's memory; none: what the request says.
+    pub(crate) dpop_base: Option<Base<'static>>,
     /// `phantom_token_client_certificate`; null: the connection's.
     pub(crate) client_certificate: *mut ngx_http_complex_value_t,
     /// `phantom_token_require_scope` and `phantom_token_require_audience`: `ngx_str_t`s; null: none.
@@ -233,6 +241,8 @@ pub(crate) struct LocationConf {
     pub(crate) fixed_realm: bool,
     /// The challenges, see [`LocationConf::challenge`].
     pub(crate) challenges: [ngx_str_t; 4],
+    /// The same for the scheme `DPoP`, and last the one about proofs.
+    pub(crate) dpop_challenges: [ngx_str_t; 5],
     /// What of the above a token must meet; null: it need meet nothing.
     pub(crate) policy: *const policy::Policy,
     /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
@@ -393,6 +403,21 @@ impl LocationConf {
             Some(ChallengeError::InvalidRequest) => invalid_request,
             Some(ChallengeError::InvalidToken) => invalid_token,
             Some(ChallengeError::InsufficientScope) => insufficient_scope,
+            // No reason has it.
+            Some(ChallengeError::InvalidProof) => invalid_token,
+        }
+    }
+
+    /// The challenge of the scheme `DPoP` that goes with an error.
+    pub(crate) fn dpop_challenge(&self, error: Option<ChallengeError>) -> ngx_str_t {
+        let [plain, invalid_request, invalid_token, insufficient_scope, invalid_proof] =
+            self.dpop_challenges;
+        match error {
+            None => plain,
+            Some(ChallengeError::InvalidRequest) => invalid_request,
+            Some(ChallengeError::InvalidToken) => invalid_token,
+            Some(ChallengeError::InsufficientScope) => insufficient_scope,
+            Some(ChallengeError::InvalidProof) => invalid_proof,
         }
     }
 
@@ -424,9 +449,16 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
             return ptr::null_mut();
         }
         let Some(secret) = random::secret() else { return ptr::null_mut() };
+        let Some(proofs) = pool.keep(Checker::default()) else { return ptr::null_mut() };
         place(
             pool,
-            MainConf { zones, used: Cell::new(false), max_introspections: Cell::new(0), secret },
+            MainConf {
+                zones,
+                used: Cell::new(false),
+                max_introspections: Cell::new(0),
+                proofs: proofs.as_ptr(),
+                secret,
+            },
         )
     })
 }
@@ -476,6 +508,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 scopes: ngx_str_t::empty(),
                 resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
+                dpop_base: None,
                 client_certificate: ptr::null_mut(),
                 required_scopes: ptr::null_mut(),
                 required_audiences: ptr::null_mut(),
@@ -514,6 +547,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 forwards_authorization: true,
                 fixed_realm: false,
                 challenges: [ngx_str_t::empty(); 4],
+                dpop_challenges: [ngx_str_t::empty(); 5],
                 policy: ptr::null(),
                 variables: [0; 5],
                 secret: [0; 32],
@@ -535,6 +569,18 @@ fn place<T>(pool: Pool<'_>, value: T) -> *mut c_void {
 }
 
 impl MainConf {
+    /// Where all used proofs are remembered, whatever location they are for: two stores would take one twice.
+    pub(crate) fn proof_zone(&self) -> Option<&Zone> {
+        // SAFETY: zones live in the cycle's pool.
+        self.zones().first().map(|zone| unsafe { &**zone })
+    }
+
+    /// What this worker checks proofs with.
+    pub(crate) fn proofs(&self) -> &Checker {
+        // SAFETY: create_main made it, for as long as the cycle.
+        unsafe { &*self.proofs }
+    }
+
     /// The declared zones.
     pub(crate) fn zones(&self) -> &[*const Zone] {
         // SAFETY: create_main made the array, and cache_zone pushes pointers to zones only.

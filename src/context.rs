@@ -18,6 +18,7 @@ use phantom_token_core::record::{Record, UnixMillis};
 use crate::cache_zone::Zone;
 use crate::conf::{LocationConf, TokenSource};
 use crate::flight::{Flight, Waiter};
+use crate::headers::{self, Proof};
 use crate::pool::{Pool, string_over};
 use crate::request::{self, Request};
 
@@ -177,8 +178,14 @@ pub(crate) struct Context {
     pub(crate) binding_error: Cell<Option<BindingError>>,
     /// The client's `Authorization` value, before anything was replaced.
     pub(crate) authorization: Cell<ngx_str_t>,
+    /// The client's `DPoP` header, which is among those that go upstream no longer.
+    pub(crate) proof: Cell<Proof>,
     /// The token as the client sent it; empty: none.
     pub(crate) token: Cell<ngx_str_t>,
+    /// It was presented with the scheme `DPoP`.
+    pub(crate) is_dpop: Cell<bool>,
+    /// The token that the proof was accepted for, and the thumbprint of its key: it is no replay of its own.
+    pub(crate) proven: Cell<Option<(ngx_str_t, [u8; 32])>>,
     /// Where the request waits, or where the verdict was applied; null: neither, or taken back since.
     pub(crate) location: Cell<*const LocationConf>,
     /// The `token=` variable that `token` was read from; null: from `Authorization`.
@@ -198,6 +205,8 @@ pub(crate) struct Context {
     pub(crate) forwarded_by: Cell<*const LocationConf>,
     /// The challenge of an earlier refusal of this request; null: none.
     pub(crate) challenge: Cell<*mut ngx_table_elt_t>,
+    /// The one for `DPoP` beside it; null: none.
+    pub(crate) dpop_challenge: Cell<*mut ngx_table_elt_t>,
     /// When the wait for an answer began, on NGINX's monotonic clock in milliseconds.
     pub(crate) asked_at: Cell<ngx_msec_t>,
     /// The same by the wall clock: an answer is as old as its question.
@@ -253,7 +262,13 @@ impl Context {
                 reason: Cell::new(None),
                 binding_error: Cell::new(None),
                 authorization: Cell::new(string_over(request.authorization_value())),
+                // SAFETY: the request is live.
+                proof: Cell::new(unsafe {
+                    headers::proof(&raw const (*request.as_ptr()).headers_in.headers)
+                }),
                 token: Cell::new(ngx_str_t::empty()),
+                is_dpop: Cell::new(false),
+                proven: Cell::new(None),
                 location: Cell::new(ptr::null()),
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
@@ -264,6 +279,7 @@ impl Context {
                 claims: Cell::new(ptr::null_mut()),
                 forwarded_by: Cell::new(ptr::null()),
                 challenge: Cell::new(ptr::null_mut()),
+                dpop_challenge: Cell::new(ptr::null_mut()),
                 asked_at: Cell::new(0),
                 asked: Cell::new(0),
                 took: Cell::new(None),

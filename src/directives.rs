@@ -25,7 +25,7 @@ use crate::conf::LocationConf;
 use crate::conf::choice::{binding, control, envelope, preflight};
 use access::{set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_limit, set_time_or_off};
-use policy::{set_client_certificate, set_required_names, set_requirement};
+use policy::{set_client_certificate, set_dpop_base, set_required_names, set_requirement};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
@@ -92,7 +92,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 40] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 42] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -196,6 +196,7 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 40] = [
         set_client_certificate,
         0,
     ),
+    directive(ngx_string!("phantom_token_dpop_base"), NGX_CONF_TAKE1, set_dpop_base, 0),
     directive(
         ngx_string!("phantom_token_max_response"),
         NGX_CONF_TAKE1,

@@ -237,6 +237,36 @@ pub(crate) unsafe fn copy_without(
     Some(())
 }
 
+/// The `DPoP` header among those of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Proof {
+    /// There is none.
+    None,
+    /// Its value.
+    One(ngx_str_t),
+    /// There are several.
+    Several,
+}
+
+/// The name of [`Proof`].
+pub(crate) fn is_dpop(name: &[u8]) -> bool {
+    name.len() == 4 && name.eq_ignore_ascii_case(b"DPoP")
+}
+
+/// Finds the `DPoP` header.
+///
+/// # Safety
+/// `list` is a live list of headers, which nobody changes meanwhile.
+pub(crate) unsafe fn proof(list: *const ngx_list_t) -> Proof {
+    // SAFETY: the caller says so.
+    let mut values = unsafe { iterate(list) }.filter(|(name, _)| is_dpop(name));
+    match (values.next(), values.next()) {
+        (None, _) => Proof::None,
+        (Some((_, value)), None) => Proof::One(string_over(value)),
+        (Some(_), Some(_)) => Proof::Several,
+    }
+}
+
 /// Names and values of a list of headers; null: none.
 ///
 /// # Safety

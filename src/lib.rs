@@ -32,6 +32,7 @@ mod module;
 mod policy;
 mod pool;
 mod precontent;
+mod proof;
 mod question;
 mod random;
 mod realm;

@@ -11,7 +11,7 @@ use nginx_sys::{
 use phantom_token_core::record::UnixMillis;
 
 use crate::code::OK;
-use crate::conf::{LocationConf, ServerConf};
+use crate::conf::{LocationConf, MainConf, ServerConf};
 use crate::headers;
 use crate::pool::{Pool, bytes_of};
 use crate::slot::ctx_index;
@@ -86,6 +86,12 @@ impl<'r> Request<'r> {
         unsafe { &*(*(*self.as_ptr()).srv_conf.add(ctx_index())).cast::<ServerConf>() }
     }
 
+    /// This module's part of the `http` level.
+    pub(crate) fn main_conf(self) -> &'r MainConf {
+        // SAFETY: as of `location`, made by our create_main_conf.
+        unsafe { &*(*(*self.as_ptr()).main_conf.add(ctx_index())).cast::<MainConf>() }
+    }
+
     /// The location's name, as in the configuration.
     pub(crate) fn location_name(self) -> &'r [u8] {
         // SAFETY: the core module has a configuration in every location; the name is part of it.
@@ -142,6 +148,50 @@ impl<'r> Request<'r> {
     pub(crate) fn method(self) -> usize {
         // SAFETY: the request is live.
         unsafe { (*self.as_ptr()).method }
+    }
+
+    /// The method's name, in the case in which it was sent.
+    pub(crate) fn method_name(self) -> &'r [u8] {
+        // SAFETY: the request is live, and the name in its memory.
+        unsafe { bytes_of(&(*self.as_ptr()).method_name) }
+    }
+
+    /// The target as `$request_uri` has it: as it was sent.
+    pub(crate) fn target(self) -> &'r [u8] {
+        // SAFETY: the request is live, and its target is in its memory.
+        unsafe { bytes_of(&(*self.as_ptr()).unparsed_uri) }
+    }
+
+    /// The connection is one with TLS, or QUIC.
+    pub(crate) fn is_tls(self) -> bool {
+        #[cfg(ngx_feature = "http_ssl")]
+        // SAFETY: the connection of a live request is live.
+        return unsafe { !(*self.connection()).ssl.is_null() };
+        #[cfg(not(ngx_feature = "http_ssl"))]
+        false
+    }
+
+    /// The host that was asked, with the port that was sent: of `Host` or `:authority`, where NGINX has gone by it.
+    pub(crate) fn authority(self) -> &'r [u8] {
+        // SAFETY: the request is live, and its host in its memory; NGINX sets both ends or neither.
+        unsafe {
+            let request = self.as_ptr();
+            let server = bytes_of(&(*request).headers_in.server);
+            let sent = match (*request).headers_in.host.as_ref() {
+                Some(header) => bytes_of(&header.value),
+                None if !(*request).host_start.is_null() => {
+                    let (start, end) = ((*request).host_start, (*request).host_end);
+                    let len = usize::try_from(end.offset_from(start)).unwrap_or(0);
+                    bytes_of(&ngx_str_t { len, data: start })
+                }
+                None => server,
+            };
+            // An absolute URL in the request line goes before the header.
+            let is_same = sent.split_at_checked(server.len()).is_some_and(|(host, port)| {
+                host.eq_ignore_ascii_case(server) && matches!(port, [] | [b':', ..])
+            });
+            if is_same { sent } else { server }
+        }
     }
 
     /// The path as `$uri` has it: decoded and normalised.

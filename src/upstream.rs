@@ -9,7 +9,7 @@ use phantom_token_core::record::Document;
 use crate::conf::choice::forward;
 use crate::conf::{Carrier, LocationConf};
 use crate::context::{Carried, Context};
-use crate::headers;
+use crate::headers::{self, Proof};
 use crate::pool::bytes_of;
 use crate::request::Request;
 
@@ -34,6 +34,10 @@ pub(crate) fn forward(
         take_out(request, |name| {
             name.eq_ignore_ascii_case(b"authorization") || headers::same_name(name, asserted)
         })?;
+    }
+    if !matches!(context.proof.get(), Proof::None) {
+        // It is for this request alone, and says nothing to whoever gets the JWT.
+        take_out(request, headers::is_dpop)?;
     }
     if location.envelope_header.len != 0 {
         // SAFETY: the name is the cycle's.
@@ -105,7 +109,9 @@ pub(crate) fn strip(
     let credentials = request.authorization_value();
     let token_in_authorization =
         !matches!(credentials::authorization(credentials), Credentials::None)
-            || credentials.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP "));
+            || !matches!(credentials::dpop(credentials), Credentials::None);
+    // SAFETY: the request is live, and nobody changes its headers meanwhile.
+    let proof = unsafe { headers::proof(&raw const (*request.as_ptr()).headers_in.headers) };
     let earlier = earlier.unwrap_or(location);
     let asserted =
         [&location.header, &location.envelope_header, &earlier.header, &earlier.envelope_header]
@@ -115,9 +121,13 @@ pub(crate) fn strip(
             .map(|name| if name.eq_ignore_ascii_case(b"authorization") { b"" } else { name });
     let unwanted = |name: &[u8]| {
         (token_in_authorization && name.eq_ignore_ascii_case(b"authorization"))
+            || headers::is_dpop(name)
             || asserted.iter().any(|asserted| headers::same_name(name, asserted))
     };
-    if token_in_authorization || asserted.iter().any(|name| !name.is_empty()) {
+    if token_in_authorization
+        || !matches!(proof, Proof::None)
+        || asserted.iter().any(|name| !name.is_empty())
+    {
         take_out(request, unwanted)?;
     }
     remove_carrier(request, location)?;

@@ -289,8 +289,8 @@ is(call('/claims', $token, tls('other'))->header('Subject'), undef, 'none of one
 # What nobody can show.
 
 for my $case (
-    ['a DPoP key', { jkt => $thumbprint{mine} }, 'a DPoP key'],
-    ['a certificate and a DPoP key', { %{ $cnf{cnf} }, jkt => $thumbprint{mine} }, 'a DPoP key'],
+    ['a DPoP key', { jkt => $thumbprint{mine} }, 'a key, and must be presented'],
+    ['a certificate and a DPoP key', { %{ $cnf{cnf} }, jkt => $thumbprint{mine} }, 'a key, and must be presented'],
     ['another method', { kid => 'x' }, 'a way that cannot be checked'],
     ['a certificate and another method', { %{ $cnf{cnf} }, kid => 'x' }, 'a way that cannot be checked'],
     ['no method', {}, 'a way that cannot be checked'],

@@ -1,6 +1,7 @@
 //! Whether a client has shown what its token is bound to (RFC 8705 section 3, RFC 9449 section 7).
 
 use crate::certificate::CertificateError;
+use crate::dpop::ProofError;
 use crate::facts::Facts;
 
 /// Why a token is refused whose binding is asked for. The texts end the line in the log.
@@ -18,25 +19,52 @@ pub enum BindingError {
     /// The client has shown another certificate than the one that the token is bound to.
     #[error("the token is bound to another certificate")]
     OtherCertificate,
-    /// The token is bound to a key (`jkt`), which cannot be checked.
-    #[error("the token is bound to a DPoP key, which cannot be checked yet")]
-    Key,
+    /// The token is bound to a key (`jkt`), and was presented without the scheme `DPoP`.
+    #[error("the token is bound to a key, and must be presented with the scheme DPoP")]
+    Scheme,
+    /// The token was presented with the scheme `DPoP`.
+    #[error("the token was presented with the scheme DPoP, but is not bound to a key")]
+    NoKey,
+    /// There is no `DPoP` header.
+    #[error("there is no DPoP proof")]
+    NoProof,
+    /// There are several.
+    #[error("there is more than one DPoP proof")]
+    SeveralProofs,
+    /// The proof does not count.
+    #[error("the DPoP proof does not count: {0}")]
+    Proof(#[from] ProofError),
+    /// It was used before.
+    #[error("the DPoP proof was used before")]
+    UsedProof,
+    /// Whether it was used before could not be told the next time.
+    #[error("there is no room to remember the DPoP proof: make the first zone larger")]
+    NoRoom,
     /// The token is bound by another method, or in a way that cannot be read.
     #[error("the token is bound in a way that cannot be checked")]
     Other,
 }
 
+impl BindingError {
+    /// Whether the client can do better with another proof (`invalid_dpop_proof`).
+    #[must_use]
+    pub fn is_of_proof(self) -> bool {
+        matches!(self, Self::NoProof | Self::SeveralProofs | Self::Proof(_) | Self::UsedProof)
+    }
+}
+
 /// The SHA-256 of the client's certificate, or why there is none.
 pub type Certificate = Result<[u8; 32], BindingError>;
 
-/// Whether all is shown that a bound token asks for. `certificate` is asked only where it matters, and gives
-/// `None` for a fault of ours, which is passed on.
+/// Whether all is shown that a bound token asks for. `certificate` is asked only where it matters, and so is
+/// `proof`, of the thumbprint of a key; both give `None` for a fault of ours, which is passed on.
 ///
 /// # Errors
 /// Why the token is refused.
 pub fn check(
     facts: &Facts<'_>,
     certificate: impl FnOnce() -> Option<Certificate>,
+    proof: impl FnOnce(&[u8; 32]) -> Option<Result<(), BindingError>>,
 ) -> Option<Result<(), BindingError>> {
     if facts.other_binding || (facts.certificate.is_none() && facts.key.is_none()) {
         return Some(Err(BindingError::Other));
@@ -49,8 +77,10 @@ pub fn check(
             Err(error) => return Some(Err(error)),
         }
     }
-    // The one place for RFC 9449: the thumbprint of the key that the request's proof is signed with.
-    Some(if facts.key.is_some() { Err(BindingError::Key) } else { Ok(()) })
+    match facts.key {
+        Some(thumbprint) => proof(thumbprint),
+        None => Some(Ok(())),
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +105,17 @@ mod tests {
         panic!("the certificate does not matter")
     }
 
+    fn unproven(_: &[u8; 32]) -> Option<Result<(), BindingError>> {
+        panic!("a proof does not matter")
+    }
+
+    fn check_certificate(
+        facts: &Facts<'_>,
+        certificate: impl FnOnce() -> Option<Certificate>,
+    ) -> Option<Result<(), BindingError>> {
+        check(facts, certificate, unproven)
+    }
+
     #[test]
     fn a_certificate_must_be_the_one() {
         let facts = bound(Some(&MINE), None, false);
@@ -87,9 +128,9 @@ mod tests {
                 Err(BindingError::Certificate(CertificateError::Encoding)),
             ),
         ] {
-            assert_eq!(check(&facts, || Some(shown)), Some(expected));
+            assert_eq!(check_certificate(&facts, || Some(shown)), Some(expected));
         }
-        assert_eq!(check(&facts, || None), None);
+        assert_eq!(check_certificate(&facts, || None), None);
     }
 
     #[test]
@@ -99,7 +140,7 @@ mod tests {
             let mut shown = MINE;
             shown[bit / 8] ^= 1 << (bit % 8);
             let expected = Some(Err(BindingError::OtherCertificate));
-            assert_eq!(check(&facts, || Some(Ok(shown))), expected, "{bit}");
+            assert_eq!(check_certificate(&facts, || Some(Ok(shown))), expected, "{bit}");
         }
     }
 
@@ -112,17 +153,30 @@ mod tests {
             bound(mine, None, true),
             bound(None, mine, true),
         ] {
-            assert_eq!(check(&facts, unasked), Some(Err(BindingError::Other)));
+            assert_eq!(check_certificate(&facts, unasked), Some(Err(BindingError::Other)));
         }
-        let by_key = bound(None, mine, false);
-        assert_eq!(check(&by_key, unasked), Some(Err(BindingError::Key)));
     }
 
     #[test]
     fn of_two_bindings_both_are_asked_for() {
-        let facts = bound(Some(&MINE), Some(&MINE), false);
-        assert_eq!(check(&facts, || Some(Ok(MINE))), Some(Err(BindingError::Key)));
+        let facts = bound(Some(&MINE), Some(&OTHER), false);
+        let proven = |key: &[u8; 32]| {
+            assert_eq!(key, &OTHER);
+            Some(Ok(()))
+        };
+        assert_eq!(check(&facts, || Some(Ok(MINE)), proven), Some(Ok(())));
+        let unproven = |_: &_| Some(Err(BindingError::NoProof));
+        let expected = Some(Err(BindingError::NoProof));
+        assert_eq!(check(&facts, || Some(Ok(MINE)), unproven), expected);
         let expected = Some(Err(BindingError::OtherCertificate));
-        assert_eq!(check(&facts, || Some(Ok(OTHER))), expected);
+        assert_eq!(check_certificate(&facts, || Some(Ok(OTHER))), expected);
+    }
+
+    #[test]
+    fn a_key_alone_needs_a_proof_alone() {
+        let facts = bound(None, Some(&MINE), false);
+        for shown in [None, Some(Ok(())), Some(Err(BindingError::UsedProof))] {
+            assert_eq!(check(&facts, unasked, |_| shown), shown);
+        }
     }
 }

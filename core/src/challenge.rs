@@ -1,5 +1,6 @@
 //! The `WWW-Authenticate` value (RFC 6750 section 3), made at the time of configuration.
 
+use crate::dpop::ALGORITHMS;
 use crate::metadata::Resource;
 use crate::reason::ChallengeError;
 
@@ -34,6 +35,30 @@ pub fn render(
     error: Option<ChallengeError>,
     resource: Option<Resource<'_>>,
 ) -> Result<Vec<u8>, ChallengeFault> {
+    render_for("Bearer", "", realm, scope, error, resource)
+}
+
+/// The same of the scheme `DPoP`, with the algorithms that a proof may be signed with (RFC 9449 section 7.1).
+///
+/// # Errors
+/// As of [`render`].
+pub fn render_dpop(
+    realm: &[u8],
+    scope: &[u8],
+    error: Option<ChallengeError>,
+    resource: Option<Resource<'_>>,
+) -> Result<Vec<u8>, ChallengeFault> {
+    render_for("DPoP", &ALGORITHMS.join(" "), realm, scope, error, resource)
+}
+
+fn render_for(
+    scheme: &str,
+    algorithms: &str,
+    realm: &[u8],
+    scope: &[u8],
+    error: Option<ChallengeError>,
+    resource: Option<Resource<'_>>,
+) -> Result<Vec<u8>, ChallengeFault> {
     if let Some(&byte) = realm.iter().find(|&&byte| byte.is_ascii_control() && byte != b'\t') {
         return Err(ChallengeFault::Realm(byte));
     }
@@ -48,12 +73,13 @@ pub fn render(
     }
     let error = error.map_or("", ChallengeError::as_str);
     let metadata = resource.map_or_else(String::new, Resource::metadata_url);
-    let mut value = b"Bearer".to_vec();
-    let parameters: [(&str, &[u8]); 4] = [
+    let mut value = scheme.as_bytes().to_vec();
+    let parameters: [(&str, &[u8]); 5] = [
         ("realm", realm),
         ("scope", &scope),
         ("error", error.as_bytes()),
         ("resource_metadata", metadata.as_bytes()),
+        ("algs", algorithms.as_bytes()),
     ];
     let mut separator = " ";
     for (name, text) in parameters.iter().filter(|(_, text)| !text.is_empty()) {
@@ -123,6 +149,21 @@ mod tests {
             ("", invalid, format!(r#"Bearer error="invalid_token", resource_metadata="{url}""#)),
         ] {
             let value = render(realm.as_bytes(), b"", error, resource).unwrap();
+            assert_eq!(String::from_utf8(value).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn challenges_for_proofs() {
+        let algs = "ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512";
+        for (error, expected) in [
+            (None, format!(r#"DPoP realm="api", algs="{algs}""#)),
+            (
+                Some(ChallengeError::InvalidProof),
+                format!(r#"DPoP realm="api", error="invalid_dpop_proof", algs="{algs}""#),
+            ),
+        ] {
+            let value = render_dpop(b"api", b"", error, None).unwrap();
             assert_eq!(String::from_utf8(value).unwrap(), expected);
         }
     }

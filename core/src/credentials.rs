@@ -34,13 +34,23 @@ impl fmt::Debug for Credentials<'_> {
 /// would read as bearer credentials has to be seen as such here.
 #[must_use]
 pub fn authorization(value: &[u8]) -> Credentials<'_> {
-    const SCHEME: &[u8] = b"Bearer";
+    with_scheme(b"Bearer", value)
+}
+
+/// The same of the scheme `DPoP` (RFC 9449 section 7.1), whose tokens come with a proof.
+#[must_use]
+pub fn dpop(value: &[u8]) -> Credentials<'_> {
+    with_scheme(b"DPoP", value)
+}
+
+#[inline]
+fn with_scheme<'a>(expected: &[u8], value: &'a [u8]) -> Credentials<'a> {
     let value = trim_blanks(value);
-    let Some((scheme, rest)) = value.split_at_checked(SCHEME.len()) else {
+    let Some((scheme, rest)) = value.split_at_checked(expected.len()) else {
         return Credentials::None;
     };
     // As almost everybody writes it, which is compared at once.
-    if scheme != SCHEME && !scheme.eq_ignore_ascii_case(SCHEME) {
+    if scheme != expected && !scheme.eq_ignore_ascii_case(expected) {
         return Credentials::None;
     }
     match rest {
@@ -226,6 +236,24 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(authorization(value), *expected, "{}", value.escape_ascii());
+        }
+    }
+
+    /// The same grammar as that of Bearer, under another name.
+    #[test]
+    fn dpop_values() {
+        let cases: &[(&[u8], Credentials)] = &[
+            (b"DPoP abc", Bearer(b"abc")),
+            (b" dpop   abc=\t", Bearer(b"abc=")),
+            (b"DPoP", Malformed),
+            (b"DPoP a b", Malformed),
+            (b"DPoP=abc", Malformed),
+            (b"DPoPX abc", None),
+            (b"Bearer abc", None),
+            (b"", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(dpop(value), *expected, "{}", value.escape_ascii());
         }
     }
 

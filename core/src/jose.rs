@@ -5,12 +5,15 @@
 //! own. Every part of a JWT is read here once, by the readers that judge answers.
 
 mod algorithm;
+mod client_key;
 mod error;
 mod header;
 mod jwk;
 mod key_set;
 mod verify;
 
+pub(crate) use algorithm::Named;
+pub(crate) use client_key::{ClientKey, Prepared};
 pub use error::{Ignored, KeyFault, KeySetError, Unusable, VerifyError};
 pub use key_set::{KeySet, MAX_KEYS, MAX_SET};
 pub use verify::{

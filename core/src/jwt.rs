@@ -118,7 +118,7 @@ pub fn is_header(header: &[u8], scratch: &mut [u8]) -> bool {
 }
 
 /// Header, payload and signature of what has that shape.
-fn parts(jwt: &[u8]) -> Option<[&[u8]; 3]> {
+pub(crate) fn parts(jwt: &[u8]) -> Option<[&[u8]; 3]> {
     let (header, rest) = at_dot(jwt)?;
     let (payload, signature) = at_dot(rest)?;
     let parts = [header, payload, signature];

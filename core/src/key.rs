@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 const REALM_CONTEXT: &str = "ngx-http-phantom-token realm key v1";
 const REQUEST_CONTEXT: &str = "ngx-http-phantom-token request realm key v1";
 const FACTS_CONTEXT: &str = "ngx-http-phantom-token facts key v1";
+const PROOF_CONTEXT: &str = "ngx-http-phantom-token proof key v1";
 const IDENTITY_CONTEXT: &str = "ngx-http-phantom-token identity v1";
 
 /// What a verdict belongs to, as a key: everything that shapes the authorization server's answer.
@@ -100,6 +101,26 @@ impl FactsKey {
         hasher.update(name);
         let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
         [a, b, c, d, e, f, g, h]
+    }
+}
+
+/// What used DPoP proofs are known by. Has no `Debug`: whoever knows it can choose where a proof lands.
+#[derive(Clone, Copy)]
+pub struct ProofKey([u8; 32]);
+
+impl ProofKey {
+    /// Derives the key from the zone's secret.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self(RealmKey::derive(PROOF_CONTEXT, secret, []).0)
+    }
+
+    /// A name for the proof that the client with that key has given that `jti`.
+    pub(crate) fn proof(&self, thumbprint: &[u8; 32], jti: &str) -> [u8; 32] {
+        let mut hasher = Hasher::new_keyed(&self.0);
+        hasher.update(thumbprint);
+        hasher.update(jti.as_bytes());
+        *hasher.finalize().as_bytes()
     }
 }
 

@@ -23,6 +23,7 @@ pub mod certificate;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;
+pub mod dpop;
 pub mod facts;
 pub mod flights;
 pub mod form;

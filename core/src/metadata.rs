@@ -5,6 +5,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use iri_string::types::UriAbsoluteStr;
 use serde_json::{Map, Value};
 
+use crate::dpop::ALGORITHMS;
+
 /// What RFC 9728 section 3 inserts between host and path.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -196,6 +198,8 @@ pub struct Description<'a> {
     pub bearer_method: Option<BearerMethod>,
     /// Tokens must be bound, and those that are bound to the client's certificate are taken (RFC 8705).
     pub certificate_bound: bool,
+    /// Tokens must be bound, and those that are bound to a key are taken with a proof (RFC 9449).
+    pub takes_proofs: bool,
 }
 
 /// Two locations of a resource name other authorization servers.
@@ -213,6 +217,7 @@ pub struct Document<'a> {
     scopes: Vec<&'a str>,
     bearer_methods: Vec<BearerMethod>,
     certificate_bound: bool,
+    takes_proofs: bool,
 }
 
 impl<'a> Document<'a> {
@@ -225,6 +230,7 @@ impl<'a> Document<'a> {
             scopes: Vec::new(),
             bearer_methods: Vec::new(),
             certificate_bound: false,
+            takes_proofs: false,
         }
     }
 
@@ -255,6 +261,7 @@ impl<'a> Document<'a> {
         self.bearer_methods.sort_unstable();
         self.bearer_methods.dedup();
         self.certificate_bound |= location.certificate_bound;
+        self.takes_proofs |= location.takes_proofs;
         Ok(())
     }
 
@@ -264,12 +271,15 @@ impl<'a> Document<'a> {
     pub fn to_json(&self) -> String {
         let list = |values: Vec<&str>| Value::from(values);
         let methods = self.bearer_methods.iter().map(|method| method.as_str()).collect();
-        let members: [(&str, Value); 5] = [
+        let algorithms = if self.takes_proofs { ALGORITHMS.to_vec() } else { Vec::new() };
+        let members: [(&str, Value); 6] = [
             ("resource", self.resource.as_str().into()),
             ("authorization_servers", list(self.authorization_servers.clone())),
             ("scopes_supported", list(self.scopes.clone())),
             ("bearer_methods_supported", list(methods)),
             ("tls_client_certificate_bound_access_tokens", self.certificate_bound.into()),
+            // That DPoP is required would not be true: a certificate does, too.
+            ("dpop_signing_alg_values_supported", list(algorithms)),
         ];
         let is_empty = |value: &Value| {
             *value == Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty)
@@ -410,12 +420,14 @@ mod tests {
             scopes: vec!["profile", "email"],
             bearer_method: Some(BearerMethod::Query),
             certificate_bound: true,
+            takes_proofs: true,
         };
         document.add(&location).unwrap();
         location.authorization_servers.reverse();
         location.scopes = vec!["email", "phone", "phone"];
         location.bearer_method = Some(BearerMethod::Header);
         location.certificate_bound = false;
+        location.takes_proofs = false;
         document.add(&location).unwrap();
         document.add(&Description::default()).unwrap();
 
@@ -428,6 +440,7 @@ mod tests {
                 "scopes_supported": ["profile", "email", "phone"],
                 "bearer_methods_supported": ["header", "query"],
                 "tls_client_certificate_bound_access_tokens": true,
+                "dpop_signing_alg_values_supported": ALGORITHMS,
             })
         );
     }

@@ -50,6 +50,8 @@ pub enum ChallengeError {
     InvalidToken,
     /// `insufficient_scope`
     InsufficientScope,
+    /// `invalid_dpop_proof` (RFC 9449 section 7.1)
+    InvalidProof,
 }
 
 impl ChallengeError {
@@ -60,6 +62,7 @@ impl ChallengeError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidProof => "invalid_dpop_proof",
         }
     }
 }

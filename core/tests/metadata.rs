@@ -53,6 +53,7 @@ proptest! {
         server in text(),
         scopes in proptest::collection::vec("[!#-\\[\\]-~]{1,12}", 0..6),
         certificate_bound in any::<bool>(),
+        takes_proofs in any::<bool>(),
     ) {
         let Ok(resource) = Resource::parse(text.as_bytes()) else { return Ok(()) };
         let mut document = Document::new(resource);
@@ -61,6 +62,7 @@ proptest! {
             scopes: scopes.iter().map(String::as_str).collect(),
             bearer_method: Some(BearerMethod::Header),
             certificate_bound,
+            takes_proofs,
         };
         document.add(&description).unwrap();
 
@@ -80,6 +82,7 @@ proptest! {
         // Its absence says false.
         let flag = json.get("tls_client_certificate_bound_access_tokens");
         prop_assert_eq!(flag, certificate_bound.then_some(&Value::Bool(true)));
+        prop_assert_eq!(json.get("dpop_signing_alg_values_supported").is_some(), takes_proofs);
     }
 
     #[test]

@@ -231,6 +231,19 @@ impl LocationConf {
                 .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
             *place = pool.string(&text).ok_or_else(|| no_memory(at))?;
         }
+        for (place, error) in self.dpop_challenges.iter_mut().zip([
+            None,
+            Some(ChallengeError::InvalidRequest),
+            Some(ChallengeError::InvalidToken),
+            Some(ChallengeError::InsufficientScope),
+            Some(ChallengeError::InvalidProof),
+        ]) {
+            let is_of_scope = error == Some(ChallengeError::InsufficientScope);
+            let scopes = if is_of_scope { &required } else { scopes };
+            let text = challenge::render_dpop(realm, scopes, error, self.resource.resource())
+                .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
+            *place = pool.string(&text).ok_or_else(|| no_memory(at))?;
+        }
         Ok(())
     }
 

@@ -118,6 +118,7 @@ impl LocationConf {
         string(&mut self.scopes, outer.scopes, b"");
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
         pointer(&mut self.client_certificate, outer.client_certificate);
+        self.dpop_base = self.dpop_base.or(outer.dpop_base);
         pointer(&mut self.required_scopes, outer.required_scopes);
         pointer(&mut self.required_audiences, outer.required_audiences);
         pointer(&mut self.requirements, outer.requirements);

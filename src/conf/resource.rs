@@ -163,6 +163,7 @@ impl LocationConf {
             authorization_servers: self.resource.authorization_servers().to_vec(),
             scopes: scopes.flatten().filter(|scope| !scope.is_empty()).collect(),
             bearer_method: self.bearer_method(),
+            takes_proofs: self.binding == choice::binding::REQUIRED,
             certificate_bound: self.binding == choice::binding::REQUIRED,
         }
     }

@@ -6,6 +6,7 @@ use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_str_t,
 };
+use phantom_token_core::dpop::BaseFault;
 use phantom_token_core::jose::{self, KeySetError};
 use phantom_token_core::metadata::UrlFault;
 use phantom_token_core::{answer, facts};
@@ -89,6 +90,8 @@ pub(super) enum Fault {
     EmptySecretFile(String),
     #[error("has an invalid URL \"{0}\": {1}")]
     Url(String, UrlFault),
+    #[error("has an invalid value \"{0}\": {1}")]
+    DpopBase(String, BaseFault),
     #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
     OtherHandler,
     #[error("has an invalid value \"{0}\": it is \"file=path\", the path of a JWK set (RFC 7517)")]
@@ -150,6 +153,14 @@ pub(super) fn text<'a>(arg: Option<&ngx_str_t>) -> &'a [u8] {
 /// A string for a message.
 pub(super) fn shown(bytes: &[u8]) -> String {
     Shown(bytes).to_string()
+}
+
+/// A URL for a message, without a password in it.
+pub(super) fn shown_url(url: &[u8]) -> String {
+    match url.iter().rposition(|&byte| byte == b'@') {
+        Some(at) => format!("...{}", shown(url.get(at..).unwrap_or_default())),
+        None => shown(url),
+    }
 }
 
 /// The name of the variable that a value consists of; `None`: it is anything else.

@@ -4,10 +4,11 @@ use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
 use nginx_sys::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t, ngx_str_t};
+use phantom_token_core::dpop::Base;
 use phantom_token_core::facts;
 use phantom_token_core::reason::Reason;
 
-use super::argument::{Fault, array, compile, set, shown, text, variable_name};
+use super::argument::{Fault, array, compile, set, shown, shown_url, text, variable_name};
 use crate::conf::LocationConf;
 use crate::conf::policy::Requirement;
 use crate::pool::push;
@@ -60,6 +61,23 @@ pub(super) unsafe extern "C" fn set_client_certificate(
         }
         let compiled = compile(cf, value)?;
         conf.client_certificate = pool.place(compiled).ok_or(Fault::NoMemory)?.as_ptr();
+        Ok(())
+    })
+}
+
+/// `phantom_token_dpop_base url`
+pub(super) unsafe extern "C" fn set_dpop_base(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |_cf, _pool, args, conf| {
+        if conf.dpop_base.is_some() {
+            return Err(Fault::Duplicate);
+        }
+        let url = text(args.first());
+        let base = Base::parse(url).map_err(|fault| Fault::DpopBase(shown_url(url), fault))?;
+        conf.dpop_base = Some(base);
         Ok(())
     })
 }

@@ -5,19 +5,14 @@ use core::ffi::{c_char, c_void};
 use nginx_sys::{ngx_command_t, ngx_conf_t};
 use phantom_token_core::metadata::{self, Resource, UrlFault};
 
-use super::argument::{Fault, array, set, shown, text};
+use super::argument::{Fault, array, set, shown_url, text};
 use crate::conf::resource::expect_documents;
 use crate::conf::{Position, core_location};
 use crate::metadata::handler;
 use crate::pool::push;
 
-/// A URL that cannot be used, without a password in it.
 fn invalid(url: &[u8], fault: UrlFault) -> Fault {
-    let text = match url.iter().rposition(|&byte| byte == b'@') {
-        Some(at) => format!("...{}", shown(url.get(at..).unwrap_or_default())),
-        None => shown(url),
-    };
-    Fault::Url(text, fault)
+    Fault::Url(shown_url(url), fault)
 }
 
 /// `phantom_token_resource url`

@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 
 /// What the name of an algorithm means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     /// A signature with a private key.
     Accepted(Algorithm),
     /// A code that everybody can make who can check it.
@@ -15,7 +15,7 @@ pub(super) enum Named {
 
 impl Named {
     /// Names are case-sensitive (RFC 7515 section 4.1.1).
-    pub(super) fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         Self::Accepted(match name {
             "RS256" => Algorithm::RS256,
             "RS384" => Algorithm::RS384,

@@ -1,0 +1,80 @@
+//! The header of a proof (RFC 9449 section 4.2).
+
+use jsonwebtoken::Algorithm;
+
+use super::ProofError;
+use crate::jose::{ClientKey, Named};
+use crate::raw_json::{self, Text};
+
+/// What the header says.
+pub(super) struct Header<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: ClientKey<'a>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Parameter {
+    Typ,
+    Alg,
+    Jwk,
+    Crit,
+    B64,
+}
+
+impl Parameter {
+    fn of(name: Text<'_, '_>) -> Option<Self> {
+        Some(match name.as_str() {
+            "typ" => Self::Typ,
+            "alg" => Self::Alg,
+            "jwk" => Self::Jwk,
+            "crit" => Self::Crit,
+            "b64" => Self::B64,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Header<'a> {
+    pub(super) fn read(header: &'a [u8]) -> Result<Self, ProofError> {
+        let mut seen = 0_u8;
+        let mut repeated = false;
+        let mut critical = false;
+        let (mut typ, mut alg, mut jwk) = (None, None, None);
+        raw_json::members(header, Parameter::of, |parameter, value| {
+            let Some(parameter) = parameter else { return };
+            let bit = 1 << (parameter as u8);
+            repeated |= seen & bit != 0;
+            seen |= bit;
+            match parameter {
+                Parameter::Typ => {
+                    typ = raw_json::string(value, |text| text.as_str() == "dpop+jwt").ok();
+                }
+                Parameter::Alg => {
+                    alg = raw_json::string(value, |text| Named::of(text.as_str())).ok();
+                }
+                Parameter::Jwk => jwk = Some(value),
+                Parameter::Crit => critical = true,
+                Parameter::B64 => critical |= value != "true",
+            }
+        })
+        .map_err(|_| ProofError::Header)?;
+        if repeated {
+            return Err(ProofError::Header);
+        }
+        if critical {
+            return Err(ProofError::Critical);
+        }
+        let (typ, alg) = (typ.ok_or(ProofError::Header)?, alg.ok_or(ProofError::Header)?);
+        if !typ {
+            return Err(ProofError::Type);
+        }
+        let Named::Accepted(algorithm) = alg else { return Err(ProofError::Algorithm) };
+        let key = ClientKey::read(jwk.ok_or(ProofError::Header)?)?;
+        if key.permits(algorithm) {
+            Ok(Self { algorithm, key })
+        } else {
+            Err(ProofError::Algorithm)
+        }
+    }
+}

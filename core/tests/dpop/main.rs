@@ -1,0 +1,11 @@
+//! DPoP proofs: those of RFC 9449, proofs made here, and whatever was tampered with.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "../jose/support.rs"]
+#[allow(dead_code, reason = "the tests of JWTs use all of it")]
+mod keys;
+mod rules;
+mod support;
+mod tampering;
+mod targets;
+mod vectors;
