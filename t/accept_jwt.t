@@ -301,7 +301,7 @@ is(outcome(call('/', $over)), '401 MISS expired', 'over');
 is(outcome(call('/', $over)), '401 EXPIRED expired', 'over: kept, since the server has signed it');
 like(call('/', $over)->header('WWW-Authenticate'), qr/error="invalid_token"/, 'over: the challenge');
 
-my $soon = es256(claims => { exp => time + 2 });
+my $soon = es256(claims => { exp => time + 4 });
 is(outcome(call('/', $soon)), '200 MISS', 'about to be over');
 is(outcome(call_until(sub { $_[0]->status() != 200 }, '/', $soon)), '401 EXPIRED expired', 'and over then');
 
