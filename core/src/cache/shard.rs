@@ -104,6 +104,14 @@ impl<'a> Shard<'a> {
         }
     }
 
+    /// See [`super::Cache::glance`].
+    pub(super) fn glance(&mut self, key: &Key) -> Result<Option<Record>, Fault> {
+        let Some(id) = self.find(key)? else { return Ok(None) };
+        let record = self.head(id)?.record().ok_or(Fault)?;
+        self.mark(id)?;
+        Ok(Some(record))
+    }
+
     /// See [`super::Cache::store`].
     pub(super) fn store(
         &mut self,
