@@ -366,7 +366,7 @@ fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> b
 /// The location that the question was asked in. NGINX may have taken the request elsewhere since (post_action).
 fn asked_in<'r>(question: Request<'r>, context: &Context) -> &'r LocationConf {
     // SAFETY: the location that the request asks in, null or not, is the cycle's.
-    unsafe { context.location.get().as_ref() }.unwrap_or_else(|| question.main().location())
+    unsafe { context.asked_in.get().as_ref() }.unwrap_or_else(|| question.main().location())
 }
 
 fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {

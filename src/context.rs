@@ -224,6 +224,8 @@ pub(crate) struct Context {
     /// What the request waited for in another worker has ended with a verdict. If it is not in the cache, this
     /// request asks and follows nobody again.
     pub(crate) followed: Cell<bool>,
+    /// The location that asks, wherever NGINX takes the request meanwhile; null: none ever did.
+    pub(crate) asked_in: Cell<*const LocationConf>,
     /// What is asked, or waited for, are the keys and not the verdict.
     pub(crate) for_keys: Cell<bool>,
     /// Whether the keys are to be fetched anew before the question.
@@ -283,6 +285,7 @@ impl Context {
                 server: Cell::new(0),
                 wait_until: Cell::new(0),
                 followed: Cell::new(false),
+                asked_in: Cell::new(ptr::null()),
                 for_keys: Cell::new(false),
                 doubt: Cell::new(Doubt::None),
                 background: Cell::new(false),

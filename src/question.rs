@@ -111,6 +111,7 @@ fn begin(
     let follows = !context.followed.get();
     let waited = stop_waiting(context);
     context.location.set(location);
+    context.asked_in.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
     // SAFETY: NGINX has set its clock.
     let now = unsafe { nginx_sys::ngx_current_msec };
@@ -272,6 +273,7 @@ fn send_alone(
         What::Keys(_) => context.for_keys.set(true),
     }
     context.location.set(asker.location());
+    context.asked_in.set(asker.location());
     context.stage.set(Stage::Waiting);
     context.asked.set(request::now());
     let composed = subrequest::compose(client, pool, what)?;

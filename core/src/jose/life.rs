@@ -3,12 +3,13 @@
 use crate::freshness::CLOCK_TOLERANCE;
 use crate::record::{Record, UnixMillis};
 
-/// A set is fetched at most once in so many milliseconds, whatever asks for another one: it is the shortest life
-/// that an answer can give it, and the time between two attempts while the server fails.
+/// A set is fetched at most once in so many milliseconds, whatever asks for another one, also while the server fails.
 pub const INTERVAL: i64 = 10_000;
 /// The life of a set whose answer says nothing of it. What says `no-store`, `no-cache` or `max-age=0`, as many
 /// servers do in every answer, says nothing.
 const DEFAULT_LIFE: i64 = 10 * 60 * 1_000;
+/// The shortest life that an answer can give a set: half of it is an interval.
+const SHORTEST_LIFE: i64 = 2 * INTERVAL;
 const LONGEST_LIFE: i64 = 24 * 60 * 60 * 1_000;
 
 /// What a set is good for at one instant.
@@ -27,8 +28,8 @@ pub enum SetAge {
 pub fn age(record: &Record, now: UnixMillis) -> SetAge {
     let directives = record.directives;
     let stated = directives.max_age.filter(|&age| age > 0 && !directives.uncacheable);
-    let life =
-        stated.map_or(DEFAULT_LIFE, |age| (i64::from(age) * 1_000).clamp(INTERVAL, LONGEST_LIFE));
+    let life = stated
+        .map_or(DEFAULT_LIFE, |age| (i64::from(age) * 1_000).clamp(SHORTEST_LIFE, LONGEST_LIFE));
     match now.saturating_sub(record.confirmed) {
         age if age < -CLOCK_TOLERANCE || age >= life => SetAge::Old,
         age if age >= life / 2 => SetAge::Aging,
@@ -71,7 +72,7 @@ mod tests {
         {
             assert_eq!(ages(max_age, uncacheable, &[0, 299, 300, 599, 600]), expected);
         }
-        assert_eq!(ages(Some(1), false, &[0, 4, 5, 9, 10]), expected);
+        assert_eq!(ages(Some(1), false, &[0, 9, 10, 19, 20]), expected);
         let day = 24 * 3_600;
         assert_eq!(ages(Some(u32::MAX), false, &[0, 1, day / 2, day - 1, day]), expected);
         assert_eq!(ages(None, false, &[-5, -6]), [Fresh, Old]);
