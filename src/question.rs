@@ -46,13 +46,16 @@ pub(crate) fn ask_or_wait(
     if fetch_keys(request, context)? {
         return Ok(());
     }
-    begin(request, context, What::Token(token), key, || false).map(|_| ())
+    begin(request, context, What::Token(token), key, || false)?;
+    // Behind the question that somebody waits for: there may be room for one alone.
+    refresh_keys(request);
+    Ok(())
 }
 
 /// Fetches the keys of the request's location, or waits for them, if it has none that can be used, or if those are
 /// doubted. Says whether the request has to wait: it then is to look up again.
 ///
-/// Keys that grow old are fetched again in the background. The last good ones go on while there are no others.
+/// The last good ones go on while there are no others.
 pub(crate) fn fetch_keys(request: Request<'_>, context: &Context) -> Result<bool, Reason> {
     let location = request.location();
     let Some(Keys::Uri(source)) = location.keys() else { return Ok(false) };
@@ -64,11 +67,7 @@ pub(crate) fn fetch_keys(request: Request<'_>, context: &Context) -> Result<bool
     }
     let found = place.find(now).map(|(_, age)| age);
     let waits = match found {
-        Some(SetAge::Aging) if !doubted => {
-            fetch_alone(request, source, &place, now);
-            false
-        }
-        Some(SetAge::Fresh) if !doubted => false,
+        Some(SetAge::Fresh | SetAge::Aging) if !doubted => false,
         Some(_) if place.is_recent(now) => false,
         _ => {
             if !context.for_keys.get() {
@@ -176,7 +175,7 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     let location = request.location();
     if flight::find(&key).is_some()
         || request::monotonic() < location.confirms_from.get() as u64
-        || !has_keys(request)
+        || !refresh_keys(request)
     {
         return;
     }
@@ -185,9 +184,9 @@ pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
     }
 }
 
-/// Whether the answer to a question in the background can be verified, as far as it must be. Keys that are not there
-/// or grow old are fetched meanwhile.
-fn has_keys(request: Request<'_>) -> bool {
+/// Fetches keys in the background that are not there or grow old. Says whether an answer can be verified meanwhile, as
+/// far as it must be.
+fn refresh_keys(request: Request<'_>) -> bool {
     let location = request.location();
     let Some(Keys::Uri(source)) = location.keys() else { return true };
     let Some(place) = Place::of(location, request.server()) else { return false };

@@ -172,7 +172,7 @@ my @bad = (
     ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
 );
 
-$t->plan(6 * @bad + 65);
+$t->plan(6 * @bad + 59);
 $t->run();
 
 # No keys: nobody is asked about the token, and nothing passes.
