@@ -128,11 +128,15 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
 
     if by_value {
         // Nobody is asked, and so nothing ages: when its time is over, it is verified anew.
-        question::stop_waiting(context);
         let rules = location.freshness.without_server();
         let known = look_up(request, context, location, &rules, &key).map(|(known, _)| known);
-        let verify = || by_value::verify(request, context, location, token);
-        return apply(request, context, known.unwrap_or_else(verify));
+        return match known.or_else(|| by_value::verify(request, context, location, token)) {
+            Some(outcome) => {
+                question::stop_waiting(context);
+                apply(request, context, outcome)
+            }
+            None => AGAIN,
+        };
     }
     match look_up(request, context, location, &location.freshness, &key) {
         Some((known, age)) if age != Age::Stale => {

@@ -3,9 +3,10 @@
 //! All of it happens inside NGINX's completion handler, because a request that asked may be terminated
 //! right after it; the requests themselves go on later, from `access`.
 
+mod keys;
 mod received;
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t, ngx_str_t};
@@ -20,14 +21,15 @@ use phantom_token_core::record::Record;
 
 use crate::code::{AGAIN, ERROR, OK};
 use crate::conf::LocationConf;
-use crate::context::{Carried, Context, Outcome, Stage};
+use crate::context::{Carried, Context, Doubt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
+use crate::key_sets::{self, Place};
 use crate::log::{Shown, log};
 use crate::pool::{bytes_of, string_over};
 use crate::refusal::Fingerprint;
 use crate::request::{self, Request};
-use received::{Trouble, content_type, receive, retry_after, values};
+use received::{Trouble, content_type, is_encoded, receive, retry_after, values};
 
 const CLIENT_CLOSED: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
 /// For how long a location confirms nothing in the background after it could not, in milliseconds.
@@ -81,17 +83,30 @@ pub(crate) unsafe extern "C" fn arrived(
         // What NGINX's upstream module says it does ends with it: "while sending to client" would
         // mislead.
         // SAFETY: the log of a live connection is writable, and the text static.
-        unsafe { (*question.log()).action = c"introspecting a token".as_ptr().cast_mut() };
-        let outcome = guard(Outcome::refused(Reason::Internal), || conclude(question, context, rc));
+        unsafe { (*question.log()).action = action(context).as_ptr().cast_mut() };
+        let fault = Concluded::Outcome(Outcome::refused(Reason::Internal));
+        let concluded = guard(fault, || {
+            if context.for_keys.get() {
+                keys::conclude(question, context, rc)
+            } else {
+                conclude(question, context, rc)
+            }
+        });
         // SAFETY: as above.
         unsafe { (*question.log()).action = ptr::null_mut() };
-        context.set_outcome(Some(outcome));
-        context.stage.set(Stage::Answered);
-        context.trouble_logged.set(matches!(
-            outcome,
-            Outcome::Refused { reason, .. } if !reason.is_clients()
-        ));
-        end(question, context, &outcome);
+        match &concluded {
+            Concluded::Outcome(outcome) => {
+                context.set_outcome(Some(*outcome));
+                context.stage.set(Stage::Answered);
+                context.trouble_logged.set(matches!(
+                    outcome,
+                    Outcome::Refused { reason, .. } if !reason.is_clients()
+                ));
+            }
+            Concluded::Keys(_) => context.stage.set(Stage::Open),
+            Concluded::Doubtful => doubt(context),
+        }
+        end(question, context, &concluded);
         let location = asked_in(question, context);
         location.tell_emptied(question.log());
         if context.background.get() && context.trouble_logged.get() {
@@ -101,7 +116,17 @@ pub(crate) unsafe extern "C" fn arrived(
         if let Some(flight) = NonNull::new(context.flight.get()) {
             context.flight.set(ptr::null_mut());
             // SAFETY: a flight that the context has is in the table.
-            unsafe { flight::land(flight, |waiting| tell(waiting, &outcome)) };
+            unsafe {
+                flight::land(flight, |waiting| match &concluded {
+                    Concluded::Outcome(outcome) => tell(waiting, outcome),
+                    Concluded::Keys(_) => reopen(waiting),
+                    Concluded::Doubtful => {
+                        if let Some(context) = Context::of(waiting) {
+                            doubt(context.as_ref());
+                        }
+                    }
+                });
+            }
         }
 
         if client_gone {
@@ -116,11 +141,27 @@ pub(crate) unsafe extern "C" fn arrived(
     })
 }
 
-/// The location that asks, by whose rules its answer is read: NGINX may have taken the request elsewhere since.
-fn asked_in<'r>(question: Request<'r>, context: &Context) -> &'r LocationConf {
-    // SAFETY: the location, null or not, is the cycle's, which outlives the question. While a request asks, it is
-    // set nowhere but where the question is made.
-    unsafe { context.location.get().as_ref() }.unwrap_or_else(|| question.main().location())
+/// What came of a question.
+enum Concluded {
+    /// Something for all who wait.
+    Outcome(Outcome),
+    /// The keys are there, or the last good ones go on since others could not be had: all who wait look again.
+    Keys(Option<Reason>),
+    /// The JWT may be right by keys that are to be fetched first: all who wait do that, and ask again.
+    Doubtful,
+}
+
+/// What the log says that NGINX is doing.
+fn action(context: &Context) -> &'static CStr {
+    if context.for_keys.get() { c"fetching keys" } else { c"introspecting a token" }
+}
+
+/// A request looks up again, and before it asks has the keys fetched anew, once.
+fn doubt(context: &Context) {
+    if context.doubt.get() == Doubt::None {
+        context.doubt.set(Doubt::Raised);
+    }
+    context.stage.set(Stage::Open);
 }
 
 /// Has a location confirm nothing for a while.
@@ -130,20 +171,28 @@ pub(crate) fn pause_confirming(location: &LocationConf) {
 }
 
 /// Tells other workers how the question ended, and notes how the server does.
-fn end(question: Request<'_>, context: &Context, outcome: &Outcome) {
+fn end(question: Request<'_>, context: &Context, concluded: &Concluded) {
     let Some((zone, ticket)) = context.ticket.take() else { return };
     // SAFETY: the zone lives as long as the cycle of the request.
     let Some(flights) = (unsafe { (*zone).flights() }) else { return };
     let now = request::monotonic();
-    let failure = match *outcome {
-        Outcome::Refused { reason, retry_after } if !reason.is_clients() => {
+    let failure = match *concluded {
+        Concluded::Outcome(Outcome::Refused { reason, retry_after }) if !reason.is_clients() => {
             // SAFETY: the string is in the memory of the request.
             let retry_after = unsafe { bytes_of(&retry_after) };
             flights.finish(ticket, End::Failed { reason, retry_after }, now);
             Some(reason).filter(|reason| reason.is_outage())
         }
-        _ => {
+        Concluded::Outcome(_) => {
             flights.finish(ticket, End::Answered, now);
+            None
+        }
+        Concluded::Keys(failure) => {
+            flights.finish(ticket, End::Answered, now);
+            failure.filter(|reason| reason.is_outage())
+        }
+        Concluded::Doubtful => {
+            flights.abandon(ticket);
             None
         }
     };
@@ -277,9 +326,10 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
 }
 
 /// Reads and judges the answer, keeps it for others, and logs what is wrong with it.
-fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Outcome {
+fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Concluded {
     match judge(question, context, rc) {
-        Ok(outcome) => outcome,
+        Ok(outcome) => Concluded::Outcome(outcome),
+        Err(trouble) if is_doubtful(question, context, &trouble) => Concluded::Doubtful,
         Err(trouble) => {
             log_trouble(question, context, rc, &trouble);
             let reason = trouble.reason();
@@ -287,9 +337,37 @@ fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Outcome 
                 Reason::ServerBusy => retry_after(question),
                 _ => ngx_str_t::empty(),
             };
-            Outcome::Refused { reason, retry_after }
+            Concluded::Outcome(Outcome::Refused { reason, retry_after })
         }
     }
+}
+
+/// Whether the trouble may be gone with keys that the server has had since. It is asked for them once for a request,
+/// and not again just after it has given some.
+fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> bool {
+    let is_about_keys = match trouble {
+        Trouble::NoKeys => true,
+        Trouble::Answer(error) => error.is_about_keys(),
+        _ => false,
+    };
+    if !is_about_keys || context.doubt.get() != Doubt::None {
+        return false;
+    }
+    let Some(place) = Place::of(asked_in(question, context), question.server()) else {
+        return false;
+    };
+    if context.background.get() {
+        // Nobody waits: the next request that asks, or confirms, has them fetched.
+        place.doubt();
+        return false;
+    }
+    matches!(trouble, Trouble::NoKeys) || !place.is_recent(request::now())
+}
+
+/// The location that the question was asked in. NGINX may have taken the request elsewhere since (post_action).
+fn asked_in<'r>(question: Request<'r>, context: &Context) -> &'r LocationConf {
+    // SAFETY: the location that the request asks in, null or not, is the cycle's.
+    unsafe { context.asked_in.get().as_ref() }.unwrap_or_else(|| question.main().location())
 }
 
 fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
@@ -298,17 +376,20 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
         question.pool().bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
     let location = asked_in(question, context);
     let now = request::now();
+    let keys = key_sets::at_hand(location, question.server(), now);
+    if keys.is_none() && location.keys().is_some() {
+        return Err(Trouble::NoKeys);
+    }
     let answer = Answer {
         status,
         content_type: content_type(question),
-        encoded: values(question, b"content-encoding")
-            .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity")),
+        encoded: is_encoded(question),
         directives: cache_control::parse(values(question, b"cache-control")),
         body,
     };
     let reading = Reading {
         mode: location.mode,
-        verification: location.verification(),
+        verification: keys.as_deref().map(|keys| location.verification(keys)),
         unverified_envelopes: location.takes_unverified_envelopes(),
         members: location.members(),
         asked: context.asked.get(),
@@ -364,18 +445,7 @@ pub(crate) fn keep(
 
 /// One line for the person who is paged.
 fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble: &Trouble) {
-    // SAFETY: the subrequest is live; the strings live as long as it.
-    let (uri, peer, said) = unsafe {
-        let raw = question.as_ptr();
-        let upstream = (*raw).upstream.as_ref();
-        let peer = upstream
-            .and_then(|upstream| upstream.state.as_ref())
-            .and_then(|state| state.peer.as_ref())
-            .map_or(&b"-"[..], |peer| bytes_of(peer));
-        let said = upstream.map_or(0, |upstream| upstream.headers_in.status_n);
-        (bytes_of(&(*raw).uri), peer, said)
-    };
-    let status = if said != 0 { said } else { usize::try_from(rc).unwrap_or(0) };
+    let (peer, status) = peer_and_status(question, rc);
     log!(
         NGX_LOG_ERR,
         question.log(),
@@ -383,9 +453,23 @@ fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble:
          upstream {}, status {status}, fingerprint {}",
         trouble.reason().slug(),
         Shown(question.main().location_name()),
-        Shown(uri),
+        Shown(uri(question)),
         Shown(peer),
         // SAFETY: the token is in the request's memory.
         Fingerprint(unsafe { bytes_of(&context.token.get()) })
     );
+}
+
+/// Whom the question was sent to, and the status that came back, or what NGINX makes of it.
+fn peer_and_status(question: Request<'_>, rc: ngx_int_t) -> (&[u8], usize) {
+    // SAFETY: the subrequest is live; the strings live as long as it.
+    let (peer, said) = unsafe {
+        let upstream = (*question.as_ptr()).upstream.as_ref();
+        let peer = upstream
+            .and_then(|upstream| upstream.state.as_ref())
+            .and_then(|state| state.peer.as_ref())
+            .map_or(&b"-"[..], |peer| bytes_of(peer));
+        (peer, upstream.map_or(0, |upstream| upstream.headers_in.status_n))
+    };
+    (peer, if said != 0 { said } else { usize::try_from(rc).unwrap_or(0) })
 }

@@ -11,8 +11,10 @@ use phantom_token_core::{by_value, facts, jwt};
 use crate::answer;
 use crate::conf::LocationConf;
 use crate::conf::choice::{accept_jwt, forward};
-use crate::context::{CacheStatus, Carried, Context, Outcome};
+use crate::context::{CacheStatus, Carried, Context, Doubt, Outcome};
+use crate::key_sets;
 use crate::log::{Shown, log};
+use crate::question;
 use crate::refusal::Fingerprint;
 use crate::request::{self, Request};
 
@@ -33,7 +35,8 @@ pub(crate) fn is_presented(
     }
 }
 
-/// Verifies a JWT, and keeps what comes of it under the key that the context has.
+/// Verifies a JWT, and keeps what comes of it under the key that the context has. `None`: the keys are being
+/// fetched, and the request waits for them.
 ///
 /// A refusal is not kept, but that a JWT is over: who has no signature of the server's would fill the cache with
 /// forgeries, which are as many as anybody likes, and push out what protects the server from junk tokens. What a
@@ -43,39 +46,59 @@ pub(crate) fn verify(
     context: &Context,
     location: &LocationConf,
     token: &[u8],
-) -> Outcome {
+) -> Option<Outcome> {
+    match question::fetch_keys(request, context) {
+        Ok(true) => return None,
+        Ok(false) => {}
+        Err(reason) => return Some(Outcome::refused(reason)),
+    }
+    question::stop_waiting(context);
     context.cache_status.set(match location.shared_cache() {
         Some(_) => CacheStatus::Miss,
         None => CacheStatus::Bypass,
     });
+    match judge(request, context, location, token) {
+        // The key may be newer than ours. It is looked for once, and not more often than any other request may.
+        Err(VerifyError::UnknownKid) if context.doubt.get() == Doubt::None => {
+            context.doubt.set(Doubt::Raised);
+            verify(request, context, location, token)
+        }
+        Err(error) => {
+            log_refusal(request, context, token, error);
+            Some(Outcome::refused(Reason::Signature))
+        }
+        Ok(outcome) => Some(outcome),
+    }
+}
+
+fn judge(
+    request: Request<'_>,
+    context: &Context,
+    location: &LocationConf,
+    token: &[u8],
+) -> Result<Outcome, VerifyError> {
     let pool = request.pool();
-    // Keys that are yet to be had would have to be waited for here, and had anew for a `kid` that they lack.
-    let known = location.verification().zip(pool.bytes(token.len()));
-    let Some((Verification { keys, expect, .. }, scratch)) = known else {
-        return Outcome::refused(Reason::Internal);
+    let keys = key_sets::at_hand(location, request.server(), request::now());
+    let Some((keys, scratch)) = keys.zip(pool.bytes(token.len())) else {
+        return Ok(Outcome::refused(Reason::Internal));
     };
+    let Verification { keys, expect, .. } = location.verification(&keys);
     let document = match location.forward {
         forward::CLAIMS => Document::ClaimsJwt,
         _ => Document::Jwt,
     };
-    let record = match by_value::judge(token, document, keys, &expect, request::now(), scratch) {
-        Ok(record) => record,
-        Err(error) => {
-            log_refusal(request, context, token, error);
-            return Outcome::refused(Reason::Signature);
-        }
-    };
+    let record = by_value::judge(token, document, keys, &expect, request::now(), scratch)?;
     if record.state != State::Active {
         answer::keep(request, context, location, &record, Body::default());
-        return Outcome::refused(Reason::Expired);
+        return Ok(Outcome::refused(Reason::Expired));
     }
     let mut room = [0; facts::MAX_LEN];
     let facts = by_value::facts(token, location.facts_key(), scratch, &mut room);
     answer::keep(request, context, location, &record, Body { document: token, facts });
-    match Carried::copy(pool, token, facts) {
+    Ok(match Carried::copy(pool, token, facts) {
         Some(carried) => Outcome::Active { carried, record },
         None => Outcome::refused(Reason::Internal),
-    }
+    })
 }
 
 /// The line of a refusal, and what is wrong with the JWT.

@@ -19,7 +19,7 @@ use phantom_token_core::answer::{Mode, Verification};
 use phantom_token_core::dpop::{Base, Proofs};
 use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
-use phantom_token_core::jose::Expect;
+use phantom_token_core::jose::{Expect, KeySet};
 use phantom_token_core::key::{FactsKey, RealmKey};
 use phantom_token_core::reason::{ChallengeError, Reason};
 use phantom_token_core::record::{Record, State, UnixMillis};
@@ -356,8 +356,8 @@ impl LocationConf {
         unsafe { self.keys.as_ref() }
     }
 
-    /// What the server's JWTs are verified by.
-    pub(crate) fn verification(&self) -> Option<Verification<'_>> {
+    /// What the server's JWTs are verified by, `keys` being those of now.
+    pub(crate) fn verification<'k>(&'k self, keys: &'k KeySet) -> Verification<'k> {
         // SAFETY: the strings are the cycle's.
         let (issuer, accepted) = unsafe { (bytes_of(&self.issuer), bytes_of(&self.accepted)) };
         let expect = Expect {
@@ -369,7 +369,7 @@ impl LocationConf {
             accepted.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let signed = [&b"application/jwt"[..], b"application/token-introspection+jwt"];
         let signed_only = signed.iter().any(|it| asked_for.eq_ignore_ascii_case(it));
-        self.keys().map(|keys| Verification { keys: keys.set(), expect, signed_only })
+        Verification { keys, expect, signed_only }
     }
 
     /// Whom a verified JWT must be for; empty: anybody.

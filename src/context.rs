@@ -35,6 +35,16 @@ pub(crate) enum Stage {
     Applied,
 }
 
+/// Whether a JWT that was not verified may be right by keys that the server has had since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    None,
+    /// The keys are to be fetched again, and then the question asked again.
+    Raised,
+    /// That was done, once for this request.
+    Settled,
+}
+
 /// `$phantom_token_cache_status`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheStatus {
@@ -226,6 +236,12 @@ pub(crate) struct Context {
     /// What the request waited for in another worker has ended with a verdict. If it is not in the cache, this
     /// request asks and follows nobody again.
     pub(crate) followed: Cell<bool>,
+    /// The location that asks, wherever NGINX takes the request meanwhile; null: none ever did.
+    pub(crate) asked_in: Cell<*const LocationConf>,
+    /// What is asked, or waited for, are the keys and not the verdict.
+    pub(crate) for_keys: Cell<bool>,
+    /// Whether the keys are to be fetched anew before the question.
+    pub(crate) doubt: Cell<Doubt>,
     /// No client has sent this request: it confirms a verdict in the background.
     pub(crate) background: Cell<bool>,
     /// The subrequest that asks, as long as `asking`.
@@ -289,6 +305,9 @@ impl Context {
                 server: Cell::new(0),
                 wait_until: Cell::new(0),
                 followed: Cell::new(false),
+                asked_in: Cell::new(ptr::null()),
+                for_keys: Cell::new(false),
+                doubt: Cell::new(Doubt::None),
                 background: Cell::new(false),
                 question: Cell::new(ptr::null_mut()),
                 content_handler: Cell::new(None),

@@ -25,6 +25,7 @@ mod directives;
 mod flight;
 mod guard;
 mod headers;
+mod key_sets;
 mod keys;
 mod log;
 mod metadata;

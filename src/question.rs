@@ -9,27 +9,98 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::ngx_http_cleanup_add;
+use phantom_token_core::jose::SetAge;
 use phantom_token_core::key::TokenKey;
 use phantom_token_core::reason::Reason;
+use phantom_token_core::record::UnixMillis;
 
 use crate::answer;
-use crate::context::{CacheStatus, Context, Stage};
+use crate::context::{CacheStatus, Context, Doubt, Stage};
 use crate::flight;
 use crate::guard::guard;
+use crate::key_sets::Place;
+use crate::keys::{Keys, Source};
 use crate::request::{self, Request};
 use background::Background;
 use shared::Turn;
 
 pub(crate) use subrequest::{nudge, watch_content};
 
+/// What is asked.
+#[derive(Clone, Copy)]
+enum What<'t> {
+    /// Whether the token is active.
+    Token(&'t [u8]),
+    /// For the keys.
+    Keys(&'t Source),
+}
+
 /// Asks the authorization server about the token, or waits for the answer if that is being asked
-/// already. `Err`: nothing was asked, and the request is refused.
+/// already; for the keys before, where they are to be fetched. `Err`: nothing was asked, and the request is refused.
 pub(crate) fn ask_or_wait(
     request: Request<'_>,
     context: &Context,
     token: &[u8],
     key: TokenKey,
 ) -> Result<(), Reason> {
+    if fetch_keys(request, context)? {
+        return Ok(());
+    }
+    begin(request, context, What::Token(token), key, || false)?;
+    // Behind the question that somebody waits for: there may be room for one alone.
+    refresh_keys(request);
+    Ok(())
+}
+
+/// Fetches the keys of the request's location, or waits for them, if it has none that can be used, or if those are
+/// doubted. Says whether the request has to wait: it then is to look up again.
+///
+/// The last good ones go on while there are no others.
+pub(crate) fn fetch_keys(request: Request<'_>, context: &Context) -> Result<bool, Reason> {
+    let location = request.location();
+    let Some(Keys::Uri(source)) = location.keys() else { return Ok(false) };
+    let place = Place::of(location, request.server()).ok_or(Reason::Internal)?;
+    let now = request::now();
+    let doubted = context.doubt.get() == Doubt::Raised;
+    if doubted {
+        context.doubt.set(Doubt::Settled);
+    }
+    let found = place.find(now).map(|(_, age)| age);
+    let waits = match found {
+        Some(SetAge::Fresh | SetAge::Aging) if !doubted => false,
+        Some(_) if place.is_recent(now) => false,
+        _ => {
+            if !context.for_keys.get() {
+                // What was followed was about the token.
+                context.followed.set(false);
+            }
+            // Another worker may have fetched them since.
+            let is_there = || place.is_recent(now);
+            match begin(request, context, What::Keys(source), place.key, is_there) {
+                Err(reason) if found.is_none() || !reason.is_outage() => return Err(reason),
+                Err(_) => {
+                    place.pause(now);
+                    false
+                }
+                Ok(waits) => waits,
+            }
+        }
+    };
+    if !waits && context.for_keys.take() {
+        // What was followed was about the keys.
+        context.followed.set(false);
+    }
+    Ok(waits)
+}
+
+/// Asks, or waits for another request's question; says `false` where a turn to ask was had and the answer `is_there`.
+fn begin(
+    request: Request<'_>,
+    context: &Context,
+    what: What<'_>,
+    key: TokenKey,
+    is_there: impl FnOnce() -> bool,
+) -> Result<bool, Reason> {
     let location = request.location();
     if context.asking.get() || !context.flight.get().is_null() {
         return Err(Reason::Internal);
@@ -39,6 +110,7 @@ pub(crate) fn ask_or_wait(
     let follows = !context.followed.get();
     let waited = stop_waiting(context);
     context.location.set(location);
+    context.asked_in.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
     // SAFETY: NGINX has set its clock.
     let now = unsafe { nginx_sys::ngx_current_msec };
@@ -47,21 +119,27 @@ pub(crate) fn ask_or_wait(
         context.wait_until.set(now.saturating_add(location.lock_timeout));
     }
     context.asked.set(request::now());
+    context.for_keys.set(matches!(what, What::Keys(_)));
 
     let flight = match flight::find(&key).filter(|&flight| !shared::has_failed(flight)) {
         Some(flight) => flight,
         None => {
-            context.server.set(shared::server_of(request, location));
+            context.server.set(shared::server_of(request, location, what));
             let turn = shared::take_turn(location, key, context.server.get(), follows);
             location.tell_emptied(request.log());
             match turn? {
                 Turn::Follow(flight) => flight,
+                Turn::Ask(ticket) if is_there() => {
+                    give_back(ticket);
+                    return Ok(false);
+                }
                 Turn::Ask(ticket) => {
                     context.ticket.set(ticket);
-                    return ask(request, context, token, key).ok_or_else(|| {
+                    let asked = ask(request, context, what, key).ok_or_else(|| {
                         answer::abandon(context);
                         Reason::Internal
                     });
+                    return asked.map(|()| true);
                 }
             }
         }
@@ -75,11 +153,11 @@ pub(crate) fn ask_or_wait(
     context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
     context.cache_status.set(CacheStatus::Wait);
     context.stage.set(Stage::Waiting);
-    Ok(())
+    Ok(true)
 }
 
-fn ask(request: Request<'_>, context: &Context, token: &[u8], key: TokenKey) -> Option<()> {
-    let composed = subrequest::compose(request, request.pool(), token)?;
+fn ask(request: Request<'_>, context: &Context, what: What<'_>, key: TokenKey) -> Option<()> {
+    let composed = subrequest::compose(request, request.pool(), what)?;
     subrequest::send(request, context, composed)?;
     // After the subrequest is made: whoever finds the flight may rely on its answer.
     let flight = flight::start(request.pool(), key, request.location().lock_timeout);
@@ -96,65 +174,123 @@ fn ask(request: Request<'_>, context: &Context, token: &[u8], key: TokenKey) -> 
 /// Has the authorization server confirm, in the background, what is known of the token. Not being able to is no
 /// fault: the verdict is asked about again when its time is up.
 pub(crate) fn confirm(request: Request<'_>, token: &[u8], key: TokenKey) {
-    if flight::find(&key).is_some() {
-        return;
-    }
     let location = request.location();
-    if request::monotonic() < location.confirms_from.get() as u64 {
+    if flight::find(&key).is_some()
+        || request::monotonic() < location.confirms_from.get() as u64
+        || !refresh_keys(request)
+    {
         return;
     }
-    if !Background::has_room() {
-        // Before a turn is taken: it may be the one that finds out whether a server answers again.
-        return;
-    }
-    let server = shared::server_of(request, location);
-    // Another worker's question does as well, and where none may be asked now the verdict has its time.
-    let turn = shared::take_turn_alone(location, key, server);
-    location.tell_emptied(request.log());
-    let Some(ticket) = turn else { return };
-    let Some(background) = Background::create(request) else {
-        shared::give_back(ticket);
+    if ask_alone(request, What::Token(token), key, || false).is_err() {
         answer::pause_confirming(location);
-        return;
-    };
-    match ask_alone(request, background.request(), token, key, (ticket, server)) {
-        Some(()) => background.start(),
-        None => background.end(),
     }
 }
 
+/// Fetches keys in the background that are not there or grow old. Says whether an answer can be verified meanwhile, as
+/// far as it must be.
+fn refresh_keys(request: Request<'_>) -> bool {
+    let location = request.location();
+    let Some(Keys::Uri(source)) = location.keys() else { return true };
+    let Some(place) = Place::of(location, request.server()) else { return false };
+    let now = request::now();
+    let found = place.find(now).map(|(_, age)| age);
+    if found != Some(SetAge::Fresh) {
+        fetch_alone(request, source, &place, now);
+    }
+    found.is_some()
+}
+
+/// Fetches keys in the background, unless that was tried just now.
+fn fetch_alone(request: Request<'_>, source: &Source, place: &Place<'_>, now: UnixMillis) {
+    if flight::find(&place.key).is_some() || place.is_recent(now) {
+        return;
+    }
+    let is_there = || place.is_recent(now);
+    if ask_alone(request, What::Keys(source), place.key, is_there).is_err() {
+        place.pause(now);
+    }
+}
+
+/// No connection could be had to ask in the background.
+struct NoConnection;
+
+/// Asks in the background, if nobody else does and the answer is not there: without a request that waits.
 fn ask_alone(
+    request: Request<'_>,
+    what: What<'_>,
+    key: TokenKey,
+    is_there: impl FnOnce() -> bool,
+) -> Result<(), NoConnection> {
+    let location = request.location();
+    if !Background::has_room() {
+        // Before a turn is taken: it may be the one that finds out whether a server answers again.
+        return Ok(());
+    }
+    let server = shared::server_of(request, location, what);
+    // Another worker's question does as well, and where none may be asked now what is known has its time.
+    let turn = shared::take_turn_alone(location, key, server);
+    location.tell_emptied(request.log());
+    let Some(ticket) = turn else { return Ok(()) };
+    if is_there() {
+        give_back(ticket);
+        return Ok(());
+    }
+    let Some(background) = Background::create(request) else {
+        give_back(ticket);
+        return Err(NoConnection);
+    };
+    match send_alone(request, background.request(), what, key, (ticket, server)) {
+        Some(()) => background.start(),
+        None => background.end(),
+    }
+    Ok(())
+}
+
+fn send_alone(
     client: Request<'_>,
     asker: Request<'_>,
-    token: &[u8],
+    what: What<'_>,
     key: TokenKey,
-    (ticket, server): (shared::ZoneTicket, u64),
+    (ticket, server): (Option<shared::ZoneTicket>, u64),
 ) -> Option<()> {
     let pool = asker.pool();
     // SAFETY: the context lives in the pool of the asker.
     let Some(context) = Context::create(asker).map(|context| unsafe { context.as_ref() }) else {
-        shared::give_back(ticket);
+        give_back(ticket);
         return None;
     };
     if watch_end(asker, context).is_none() {
-        shared::give_back(ticket);
+        give_back(ticket);
         return None;
     }
     // From here on the end of the request gives it back.
-    context.ticket.set(Some(ticket));
+    context.ticket.set(ticket);
     context.server.set(server);
     context.background.set(true);
-    context.token.set(pool.string(token)?);
-    context.key.set(Some(key));
-    context.keyed_in.set(asker.location());
+    match what {
+        What::Token(token) => {
+            context.token.set(pool.string(token)?);
+            context.key.set(Some(key));
+            context.keyed_in.set(asker.location());
+        }
+        What::Keys(_) => context.for_keys.set(true),
+    }
     context.location.set(asker.location());
+    context.asked_in.set(asker.location());
     context.stage.set(Stage::Waiting);
     context.asked.set(request::now());
-    let composed = subrequest::compose(client, pool, token)?;
+    let composed = subrequest::compose(client, pool, what)?;
     subrequest::send(asker, context, composed)?;
     let flight = flight::start(pool, key, asker.location().lock_timeout);
     context.flight.set(flight.map_or(ptr::null_mut(), NonNull::as_ptr));
     Some(())
+}
+
+/// Gives back a turn that was not used.
+fn give_back(ticket: Option<shared::ZoneTicket>) {
+    if let Some(ticket) = ticket {
+        shared::give_back(ticket);
+    }
 }
 
 /// Ends the wait that the request may still be in. Says whether it has waited.

@@ -5,6 +5,7 @@ mod envelope;
 mod error;
 mod exchange;
 mod introspection;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use core::fmt;
 
 pub use crate::json::JsonError;
 pub use error::{AnswerError, MediaType};
+pub use keys::{KeysError, read_keys};
 
 use crate::facts::{self, Collector};
 use crate::jose::{self, Expect, KeySet, VerifyError};

@@ -202,6 +202,11 @@ impl Cache {
             .unwrap_or(LookUp::Miss)
     }
 
+    /// What is known under this key, without its body, however old it is; marks it as used.
+    pub fn glance(&self, key: &TokenKey) -> Option<Record> {
+        self.shard(key).and_then(|shard| shard.run(|shard| shard.glance(key.cut()))).flatten()
+    }
+
     /// Stores what the authorization server said, in place of what was known of the token. Entries
     /// of the same kind that nobody asked for lately go where there is no room. An answer to an earlier question
     /// than the one that is known by now is not stored: the server may have revoked the token in between.

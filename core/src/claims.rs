@@ -63,6 +63,7 @@ pub fn object<'a>(
             })?;
             inside.ok_or(ClaimError::Unreadable)
         }
+        Document::Keys => Err(ClaimError::Unreadable),
     }
 }
 

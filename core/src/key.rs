@@ -13,6 +13,7 @@ const REALM_CONTEXT: &str = "ngx-http-phantom-token realm key v1";
 const REQUEST_CONTEXT: &str = "ngx-http-phantom-token request realm key v1";
 const FACTS_CONTEXT: &str = "ngx-http-phantom-token facts key v1";
 const PROOF_CONTEXT: &str = "ngx-http-phantom-token proof key v1";
+const KEYS_CONTEXT: &str = "ngx-http-phantom-token key of a key set v1";
 const IDENTITY_CONTEXT: &str = "ngx-http-phantom-token identity v1";
 
 /// What a verdict belongs to, as a key: everything that shapes the authorization server's answer.
@@ -124,6 +125,12 @@ impl ProofKey {
     }
 }
 
+/// The key under which the cache has a JWK set, by the zone's secret and where the set is from. No token has it.
+#[must_use]
+pub fn keys<'a>(secret: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> TokenKey {
+    TokenKey(RealmKey::derive(KEYS_CONTEXT, secret, parts).0)
+}
+
 /// A name of 256 bits for a list of parts, for what is known by several strings.
 #[must_use]
 pub fn identity<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
@@ -211,6 +218,17 @@ mod tests {
         spelled.push(b'x');
         assert!(base.token(&spelled).0 != base.and([&b"x"[..]]).0);
         assert!(base.token(&spelled[32..]).0 != base.and([&b"x"[..]]).0);
+    }
+
+    #[test]
+    fn a_key_set_has_no_tokens_key() {
+        let parts = || [&b"a"[..], b"b"];
+        assert!(keys(&SECRET, parts()) == keys(&SECRET, parts()));
+        assert!(keys(&SECRET, parts()) != keys(&SECRET, [&b"ab"[..]]));
+        assert!(keys(&SECRET, parts()) != keys(&[8; 32], parts()));
+        let realm = RealmKey::new(&SECRET, parts());
+        assert!(keys(&SECRET, parts()).0 != realm.0);
+        assert!(keys(&SECRET, parts()) != realm.token(b""));
     }
 
     #[test]

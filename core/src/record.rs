@@ -30,6 +30,8 @@ pub enum Document {
     ClaimsJwt = 3,
     /// A signed introspection answer (RFC 9701): the claims are in its `token_introspection`.
     Envelope = 4,
+    /// No token's at all, but a JWK set (RFC 7517), under a key of its own: see [`crate::key::keys`].
+    Keys = 5,
 }
 
 impl Document {

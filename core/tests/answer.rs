@@ -134,6 +134,7 @@ fn may_be(kind: Document, document: &[u8], content_type: &[u8], body: &[u8]) -> 
                 && ["iss", "aud", "iat"].iter().all(|name| payload.contains_key(*name))
                 && is_active(payload.get("token_introspection")?.as_object()?)
         }
+        Document::Keys => false,
     })
 }
 

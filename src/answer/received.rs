@@ -47,6 +47,8 @@ pub(super) enum Trouble {
         "the introspection location sent the question elsewhere inside nginx (try_files, error_page)"
     )]
     Redirected,
+    #[error("the keys of \"phantom_token_jwks\" are not there any more: too many are in use")]
+    NoKeys,
     #[error("no memory to read the answer")]
     NoMemory,
     #[error("{0}")]
@@ -57,7 +59,7 @@ impl Trouble {
     /// What the client's status follows from.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::NotAsked | Self::NoMemory => Reason::Internal,
+            Self::NotAsked | Self::NoMemory | Self::NoKeys => Reason::Internal,
             Self::TimedOut => Reason::ServerTimeout,
             Self::Unreachable => Reason::ServerUnreachable,
             Self::TooLarge | Self::Overlong | Self::Redirected => Reason::ServerBadAnswer,
@@ -212,6 +214,12 @@ fn captured(question: Request<'_>) -> &[u8] {
 pub(super) fn content_type(question: Request<'_>) -> &[u8] {
     // SAFETY: the value is in the pool of the request.
     unsafe { bytes_of(&(*question.as_ptr()).headers_out.content_type) }
+}
+
+/// Whether the body is compressed, or otherwise not as it is.
+pub(super) fn is_encoded(question: Request<'_>) -> bool {
+    values(question, b"content-encoding")
+        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The values of one header of the server's answer, as it was sent.

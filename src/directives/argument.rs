@@ -94,7 +94,10 @@ pub(super) enum Fault {
     DpopBase(String, BaseFault),
     #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
     OtherHandler,
-    #[error("has an invalid value \"{0}\": it is \"file=path\", the path of a JWK set (RFC 7517)")]
+    #[error(
+        "has an invalid value \"{0}\": it is \"file=path\", the path of a JWK set (RFC 7517), or the URI of an \
+         internal location, such as \"/jwks\", whose \"proxy_pass\" leads to one, without variables"
+    )]
     KeySource(String),
     #[error(
         "cannot read the keys from \"{0}\" ({1}): the file must be there, of at most {max} bytes and \

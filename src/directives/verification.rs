@@ -8,14 +8,14 @@ use phantom_token_core::jose::{KeyFault, KeySet, MAX_SET};
 use super::argument::{Fault, array, read_file, set, shown, text};
 use crate::conf::choice::accept_jwt;
 use crate::conf::{Position, UNSET};
-use crate::keys::Keys;
+use crate::keys::{Keys, Source};
 use crate::log::{Shown, warn_conf};
 use crate::pool::{push, string_over};
 
 /// The largest `phantom_token_leeway`: clocks that are further apart are to be set.
 const MAX_LEEWAY: ngx_msec_t = 10 * 60 * 1000;
 
-/// `phantom_token_jwks file=path`
+/// `phantom_token_jwks uri | file=path`
 pub(super) unsafe extern "C" fn set_jwks(
     cf: *mut ngx_conf_t,
     _command: *mut ngx_command_t,
@@ -26,7 +26,11 @@ pub(super) unsafe extern "C" fn set_jwks(
             return Err(Fault::Duplicate);
         }
         let value = text(args.first());
-        let path = value.strip_prefix(b"file=").ok_or_else(|| Fault::KeySource(shown(value)))?;
+        let Some(path) = value.strip_prefix(b"file=") else {
+            let source = source(value).ok_or_else(|| Fault::KeySource(shown(value)))?;
+            conf.keys = pool.keep(Keys::Uri(source)).ok_or(Fault::NoMemory)?.as_ptr();
+            return Ok(());
+        };
         let (path, read) = read_file(cf, pool, path, MAX_SET as u64)?;
         let read = read.map_err(|error| Fault::KeyFile(shown(path), error))?;
         let keys = KeySet::parse(&read).map_err(|error| Fault::Keys(shown(path), error))?;
@@ -47,6 +51,17 @@ pub(super) unsafe extern "C" fn set_jwks(
         conf.keys = pool.keep(Keys::File(keys)).ok_or(Fault::NoMemory)?.as_ptr();
         Ok(())
     })
+}
+
+/// The URI of an internal location. All that need its keys share a set: variables would make it one per request.
+fn source(value: &[u8]) -> Option<Source> {
+    let is_url = value.windows(3).any(|three| three == b"://");
+    if !value.starts_with(b"/") || value.contains(&b'$') || is_url {
+        return None;
+    }
+    let mark = value.iter().position(|&byte| byte == b'?').unwrap_or(value.len());
+    let (uri, args) = (value.get(..mark)?, value.get(mark + 1..).unwrap_or_default());
+    Some(Source::new(value, string_over(uri), string_over(args)))
 }
 
 /// `phantom_token_issuer value`

@@ -12,6 +12,7 @@ use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
 use phantom_token_core::reason::Reason;
 
+use super::What;
 use crate::answer;
 use crate::cache_zone::Zone;
 use crate::conf::LocationConf;
@@ -63,13 +64,13 @@ pub(super) fn take_turn(
 }
 
 /// Takes a turn if nobody else has it and the question may be asked now. A quarter of the questions that are
-/// allowed is for requests that wait: many verdicts may age at once.
+/// allowed is for requests that wait: many verdicts may age at once. Without a zone there are no tickets.
 pub(super) fn take_turn_alone(
     location: &LocationConf,
     key: TokenKey,
     server: u64,
-) -> Option<ZoneTicket> {
-    let flights = location.flights()?;
+) -> Option<Option<ZoneTicket>> {
+    let Some(flights) = location.flights() else { return Some(None) };
     let now = request::monotonic();
     let limit = limit(location) - limit(location) / WAITING_PART;
     match flights.begin(&key, asker(location, now, true), now, limit, is_alive) {
@@ -77,7 +78,7 @@ pub(super) fn take_turn_alone(
             flights.abandon(ticket);
             None
         }
-        Begin::Ask(ticket) => Some((location.zone, ticket)),
+        Begin::Ask(ticket) => Some(Some((location.zone, ticket))),
         Begin::Follow(_) | Begin::Full => None,
     }
 }
@@ -100,9 +101,12 @@ fn limit(location: &LocationConf) -> usize {
     usize::try_from(location.max_introspections).unwrap_or(1)
 }
 
-/// The number of the server that is asked: the endpoint of this server block, and what
+/// The number of the server that is asked: where its keys are, or the endpoint of this server block, and what
 /// `phantom_token_cache_key` says of a `proxy_pass` that varies. One server's outage is not another one's.
-pub(super) fn server_of(request: Request<'_>, location: &LocationConf) -> u64 {
+pub(super) fn server_of(request: Request<'_>, location: &LocationConf, what: What<'_>) -> u64 {
+    if let What::Keys(source) = what {
+        return key::server_number([&request.server().identity.get()[..], &source.identity()[..]]);
+    }
     // Without variables in them they are the same for all requests of the location.
     match location.server_number.get() {
         Some(number) => *number,

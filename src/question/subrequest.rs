@@ -3,20 +3,22 @@
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY, ngx_buf_t,
-    ngx_chain_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_headers_in_t,
+    NGX_HTTP_GET, NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY,
+    ngx_buf_t, ngx_chain_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_headers_in_t,
     ngx_http_post_request, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
     ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_str_t,
     ngx_table_elt_t, ngx_variable_value_t,
 };
+use phantom_token_core::jose;
 
-use super::form;
+use super::{What, form};
 use crate::answer;
 use crate::code::OK;
 use crate::conf::LocationConf;
 use crate::context::Context;
 use crate::guard::guard;
 use crate::headers::{self, Name};
+use crate::keys::Source;
 use crate::pool::{Pool, string_over};
 use crate::request::Request;
 
@@ -24,17 +26,29 @@ use crate::request::Request;
 pub(super) struct Composed<'p> {
     uri: ngx_str_t,
     args: ngx_str_t,
-    body: &'p mut [u8],
+    /// The form of a POST; `None`: a GET, for the keys.
+    body: Option<&'p mut [u8]>,
+    /// The most that is read of the answer, in bytes.
+    max_response: usize,
 }
 
-/// Evaluates for `request` what its location asks about the token. `None`: no memory, or a variable could not be
+/// Evaluates for `request` what its location asks about the token, or where it gets the keys. `None`: no memory, or a variable could not be
 /// evaluated.
 pub(super) fn compose<'p>(
     request: Request<'_>,
     pool: Pool<'p>,
-    token: &[u8],
+    what: What<'_>,
 ) -> Option<Composed<'p>> {
     let location = request.location();
+    let max_response = location.max_response;
+    let token = match what {
+        What::Token(token) => token,
+        What::Keys(&Source { uri, args, .. }) => {
+            // Many a set is longer than an answer about one token need be.
+            let max_response = max_response.max(jose::MAX_SET);
+            return Some(Composed { uri, args, body: None, max_response });
+        }
+    };
     // SAFETY: compiled for this configuration, or null.
     let endpoint = NonNull::new(location.question_uri())
         .and_then(|endpoint| unsafe { request.evaluate(endpoint.as_ptr()) })
@@ -46,7 +60,8 @@ pub(super) fn compose<'p>(
     Some(Composed {
         uri: pool.string(uri)?,
         args: pool.string(args)?,
-        body: form::body(request, location, token, pool)?,
+        body: Some(form::body(request, location, token, pool)?),
+        max_response,
     })
 }
 
@@ -55,7 +70,7 @@ pub(super) fn compose<'p>(
 pub(super) fn send(asker: Request<'_>, context: &Context, composed: Composed<'_>) -> Option<()> {
     let location = asker.location();
     let pool = asker.pool();
-    let Composed { mut uri, mut args, body } = composed;
+    let Composed { mut uri, mut args, body, max_response } = composed;
 
     // SAFETY: the room is for the structure, whose fields are both written.
     let done = pool
@@ -64,7 +79,7 @@ pub(super) fn send(asker: Request<'_>, context: &Context, composed: Composed<'_>
             data: ptr::from_ref(context).cast_mut().cast(),
         })?
         .as_ptr();
-    let out = capture(asker, location.max_response)?;
+    let out = capture(asker, max_response)?;
     let mut question: *mut ngx_http_request_t = ptr::null_mut();
     // SAFETY: all of it lives in the asker's pool. BACKGROUND: the question outlives a client that
     // goes away, so that others who wait for it get their answer.
@@ -210,14 +225,11 @@ unsafe fn isolate(
     request: Request<'_>,
     location: &LocationConf,
     question: *mut ngx_http_request_t,
-    body: &mut [u8],
+    body: Option<&mut [u8]>,
 ) -> Option<()> {
     let pool = request.pool();
     // SAFETY: the caller says so. All zeroes is how NGINX makes each of these structures.
     unsafe {
-        (*question).method = NGX_HTTP_POST as usize;
-        (*question).method_name = string_over(b"POST");
-
         let headers_in: *mut ngx_http_headers_in_t = &raw mut (*question).headers_in;
         ptr::write_bytes(headers_in, 0, 1);
         (*headers_in).content_length_n = -1;
@@ -226,29 +238,42 @@ unsafe fn isolate(
         if ngx_list_init(list, pool.as_ptr(), 4, size_of::<ngx_table_elt_t>()) != OK {
             return None;
         }
-        let content_type = Name::fixed(b"Content-Type", b"content-type");
-        let form = string_over(b"application/x-www-form-urlencoded");
-        (*headers_in).content_type = headers::push(list, content_type, form)?.as_ptr();
-        headers::push(list, Name::fixed(b"Accept", b"accept"), location.accepted)?;
-        if location.credential.len != 0 {
-            let name = Name::fixed(b"Authorization", b"authorization");
-            let header = headers::push(list, name, location.credential)?;
-            (*headers_in).authorization = header.as_ptr();
-        }
-
-        let buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
-        let bytes = body.as_mut_ptr_range();
-        (*buffer).start = bytes.start;
-        (*buffer).pos = bytes.start;
-        (*buffer).last = bytes.end;
-        (*buffer).end = bytes.end;
-        (*buffer).set_memory(1);
-        (*buffer).set_last_buf(1);
-        (*buffer).set_last_in_chain(1);
-        let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
+        // Never the client's, also where there is none.
         let request_body = pool.zeroed::<ngx_http_request_body_t>()?.as_ptr();
-        (*request_body).bufs = pool.place(link)?.as_ptr();
         (*question).request_body = request_body;
+        match body {
+            Some(body) => {
+                (*question).method = NGX_HTTP_POST as usize;
+                (*question).method_name = string_over(b"POST");
+                let content_type = Name::fixed(b"Content-Type", b"content-type");
+                let form = string_over(b"application/x-www-form-urlencoded");
+                (*headers_in).content_type = headers::push(list, content_type, form)?.as_ptr();
+                headers::push(list, Name::fixed(b"Accept", b"accept"), location.accepted)?;
+                if location.credential.len != 0 {
+                    let name = Name::fixed(b"Authorization", b"authorization");
+                    let header = headers::push(list, name, location.credential)?;
+                    (*headers_in).authorization = header.as_ptr();
+                }
+                let buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
+                let bytes = body.as_mut_ptr_range();
+                (*buffer).start = bytes.start;
+                (*buffer).pos = bytes.start;
+                (*buffer).last = bytes.end;
+                (*buffer).end = bytes.end;
+                (*buffer).set_memory(1);
+                (*buffer).set_last_buf(1);
+                (*buffer).set_last_in_chain(1);
+                let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
+                (*request_body).bufs = pool.place(link)?.as_ptr();
+            }
+            None => {
+                (*question).method = NGX_HTTP_GET as usize;
+                (*question).method_name = string_over(b"GET");
+                // Keys are public: no credentials.
+                let accepted = string_over(b"application/jwk-set+json, application/json");
+                headers::push(list, Name::fixed(b"Accept", b"accept"), accepted)?;
+            }
+        }
 
         let index = ngx_http_core_module.ctx_index;
         let main = (*(*question).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>();

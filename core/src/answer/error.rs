@@ -241,6 +241,12 @@ impl AnswerError {
         }
     }
 
+    /// Whether other keys could make it right: see [`VerifyError::is_about_keys`].
+    #[must_use]
+    pub fn is_about_keys(&self) -> bool {
+        matches!(self, Self::Unverifiable(error) if error.is_about_keys())
+    }
+
     /// Of a status that carries no verdict.
     pub(super) fn of_status(status: u16) -> Self {
         match status {

@@ -105,6 +105,15 @@ impl<'a> Shard<'a> {
         }
     }
 
+    /// See [`super::Cache::glance`].
+    pub(super) fn glance(&mut self, key: &Key) -> Result<Option<Record>, Fault> {
+        let Some(id) = self.find(key)? else { return Ok(None) };
+        let head = self.head_mut(id)?;
+        let record = head.record().ok_or(Fault)?;
+        head.mark();
+        Ok(Some(record))
+    }
+
     /// See [`super::Cache::store`].
     pub(super) fn store(
         &mut self,

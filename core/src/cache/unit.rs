@@ -230,6 +230,7 @@ impl Head {
             2 => Document::Json,
             3 => Document::ClaimsJwt,
             4 => Document::Envelope,
+            5 => Document::Keys,
             _ => return None,
         };
         Some(Record {
@@ -250,12 +251,13 @@ impl Head {
 mod tests {
     use super::*;
 
-    const DOCUMENTS: [Document; 5] = [
+    const DOCUMENTS: [Document; 6] = [
         Document::Jwt,
         Document::Exchanged,
         Document::Json,
         Document::ClaimsJwt,
         Document::Envelope,
+        Document::Keys,
     ];
 
     #[test]
@@ -291,7 +293,7 @@ mod tests {
             bound: false,
         };
         let mut head = Head::new(1, [0; 20], &record);
-        for number in [5, 8, u16::MAX >> DOCUMENT] {
+        for number in [6, 8, u16::MAX >> DOCUMENT] {
             head.flags = number << DOCUMENT;
             assert_eq!(head.record(), None);
         }

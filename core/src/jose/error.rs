@@ -189,6 +189,14 @@ pub enum VerifyError {
     Expired,
 }
 
+impl VerifyError {
+    /// Whether other keys could make it right: the server may have new ones.
+    #[must_use]
+    pub fn is_about_keys(&self) -> bool {
+        matches!(self, Self::UnknownKid | Self::NoKey | Self::Signature)
+    }
+}
+
 impl From<JwtError> for VerifyError {
     fn from(error: JwtError) -> Self {
         Self::Jwt(error)

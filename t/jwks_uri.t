@@ -1,0 +1,350 @@
+#!/usr/bin/perl
+
+# `phantom_token_jwks uri`: keys are fetched once for all who need them, kept while they are good, fetched again before
+# they are too old and when a JWT has an unknown `kid`, and the last good ones go on while the server gives no others.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use Time::HiRes qw(sleep time);
+
+use lib 'lib';
+use Test::Nginx;
+use Test::Nginx::HTTP2;
+use Test::Nginx::Timeout qw($TIMEOUT);
+use Test::PhantomToken;
+use Test::PhantomToken::Keys;
+
+# The server of the keys: scripts go by the path.
+package Test::Jwks {
+    use parent -norequire, 'Test::PhantomToken::Peer';
+    sub key { my ($class, $request) = @_; return $request->{uri} }
+    sub default { return { status => 404 } }
+}
+
+if (my $missing = Test::PhantomToken::Keys::missing()) {
+    die "$missing\n" if $ENV{CI};
+    plan(skip_all => $missing);
+}
+
+my $t = Test::Nginx->new()->has(qw(http proxy http_v2));
+my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
+
+my %key = map { $_ => Test::PhantomToken::Keys->new($t, 'ES256') } qw(old new stranger nameless);
+
+$t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
+%%TEST_GLOBALS%%
+daemon off;
+worker_processes 2;
+events { worker_connections 1024; }
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    phantom_token on;
+    phantom_token_introspection_endpoint /introspect;
+    phantom_token_client_credential gateway hunter2;
+    add_header Slug $phantom_token_error always;
+    add_header Cache-Status $phantom_token_cache_status always;
+    add_header Worker $pid always;
+
+    server {
+        listen 127.0.0.1:8080;
+
+        location /bad/ { phantom_token_jwks /jwks/bad; proxy_pass http://127.0.0.1:8082; }
+        location /first/ {
+            phantom_token_jwks /jwks/first?tenant=one;
+            proxy_pass http://127.0.0.1:8082;
+
+            location /first/within { proxy_pass http://127.0.0.1:8082; }
+        }
+        location /same/ { phantom_token_jwks /jwks/first?tenant=one; proxy_pass http://127.0.0.1:8082; }
+        location /gone/ { phantom_token_jwks /jwks/gone; proxy_pass http://127.0.0.1:8082; }
+        location /rotated/ { phantom_token_jwks /jwks/rotated; proxy_pass http://127.0.0.1:8082; }
+        location /nameless/ { phantom_token_jwks /jwks/nameless; proxy_pass http://127.0.0.1:8082; }
+        location /aging/ { phantom_token_jwks /jwks/aging; proxy_pass http://127.0.0.1:8082; }
+        location /down/ { phantom_token_jwks /jwks/down; proxy_pass http://127.0.0.1:8082; }
+        location /off/ { phantom_token_cache off; phantom_token_jwks /jwks/off; proxy_pass http://127.0.0.1:8082; }
+        location /small/ { phantom_token_max_response 1k; phantom_token_jwks /jwks/large; proxy_pass http://127.0.0.1:8082; }
+        location /alone/ { phantom_token_jwks /static; proxy_pass http://127.0.0.1:8082; }
+        location = /free { phantom_token off; return 204; }
+
+        location /jwks/ { internal; proxy_pass http://127.0.0.1:8083; }
+        location = /static { internal; return 200 '{"keys":[]}'; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+
+    # The same URI in another block.
+    server {
+        listen 127.0.0.1:8084;
+
+        location /first/ { phantom_token_jwks /jwks/first?tenant=one; proxy_pass http://127.0.0.1:8082; }
+        location /jwks/ { internal; proxy_pass http://127.0.0.1:8083/other/; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+
+    # The client goes away, and NGINX takes its request elsewhere.
+    server {
+        listen 127.0.0.1:8085%%LISTEN%%;
+        listen 127.0.0.1:8086;
+        %%H2%%
+        post_action /done;
+
+        location /moved/ { phantom_token_jwks /jwks/moved; proxy_pass http://127.0.0.1:8082; }
+        location = /done { internal; post_action ""; proxy_pass http://127.0.0.1:8082; }
+        location /jwks/ { internal; proxy_pass http://127.0.0.1:8083; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+}
+CONF
+
+my $as = authorization_server($t);
+my $api = api($t);
+my $jwks = Test::Jwks->start($t, 8083);
+
+my %jwk = map { $_ => $key{$_}->jwk($_ eq 'nameless' ? () : (kid => $_)) } keys %key;
+my $other = Test::PhantomToken::Keys->new($t, 'ES256');
+my %jwt = map { $_ => $key{$_}->jwt($_ eq 'nameless' ? () : (header => { kid => $_ })) } keys %key;
+$jwt{other} = $other->jwt();
+
+# An answer with these keys.
+sub keys_answer {
+    my ($names, %fields) = @_;
+    return { type => 'application/jwk-set+json', body => Test::PhantomToken::Keys::set(map { $jwk{$_} } @$names), %fields };
+}
+
+# A new token whose JWT is by that key.
+sub signed_by {
+    my ($name, %fields) = @_;
+    my $token = token();
+    $as->script($token, $as->jwt_answer($jwt{$name}, %fields));
+    return $token;
+}
+
+sub outcome {
+    my ($response) = @_;
+    return join ' ', grep { length } $response->status(), map { $response->header($_) // '' } qw(Cache-Status Slug);
+}
+
+# Sends a request without waiting for its response.
+sub start {
+    my ($uri, $token, @headers) = @_;
+    return http_connection()->request('GET', $uri, headers => [Authorization => "Bearer $token", Connection => 'close', @headers]);
+}
+
+sub responses { return map { my $response = $_->response(); $_->close(); $response } @_ }
+
+# The outcomes with their numbers.
+sub outcomes {
+    my %count;
+    $count{ outcome($_) }++ for @_;
+    return join ', ', map { "$count{$_} x $_" } sort keys %count;
+}
+
+# Polls with new tokens until the condition holds; an interval is 10 s, the shortest life of keys 20 s. Returns all responses.
+sub poll {
+    my ($condition, $uri, $name) = @_;
+    my $deadline = time() + 3 * $TIMEOUT;
+    my @responses;
+    until ($condition->($responses[-1]) || time() > $deadline) {
+        push @responses, call($uri, signed_by($name));
+        sleep 0.1;
+    }
+    return @responses;
+}
+
+my @bad = (
+    ['HTML', { type => 'text/html', body => '<html>' }, '502', 'server_bad_answer', 'answered 200 with text/html'],
+    ['no body', { type => 'application/json', body => '' }, '502', 'server_bad_answer', 'it is empty'],
+    ['no keys', { type => 'application/json', body => '{"keys":[]}' }, '502', 'server_bad_answer', '"keys" is empty'],
+    ['a JWT', { type => 'application/jwt', body => $jwt{old} }, '502', 'server_bad_answer', 'with application/jwt'],
+    ['compressed', keys_answer(['old'], gzip => 1), '502', 'server_bad_answer', 'is compressed'],
+    ['500', keys_answer(['old'], status => 500), '502', 'server_unreachable', 'answered 500'],
+    ['404', keys_answer(['old'], status => 404), '502', 'server_refused_us', 'answered 404'],
+    ['503', keys_answer(['old'], status => 503, headers => ['Retry-After' => 7]), '503', 'server_busy', 'answered 503'],
+    ['a redirect', keys_answer(['old'], status => 302, headers => [Location => 'http://127.0.0.1:8083/jwks/first']),
+        '502', 'server_bad_answer', 'answered 302'],
+    ['too large', keys_answer(['old'], body => ' ' x (256 * 1024 + 1)), '502', 'server_bad_answer', 'more than 256 KiB'],
+    ['cut off', keys_answer(['old'], truncate => 40), '502', 'server_unreachable', 'no complete answer'],
+    ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
+);
+
+$t->plan(6 * @bad + 59);
+$t->run();
+
+# No keys: nobody is asked about the token, and nothing passes.
+
+$jwks->script('/jwks/bad', (map { $_->[1] } @bad), keys_answer(['old']));
+for my $case (@bad) {
+    my ($name, undef, $status, $slug, $text) = @$case;
+    my $token = signed_by('old');
+    $t->new_module_lines();
+    my $response = call('/bad/', $token);
+    is($response->status() . ' ' . $response->header('Slug'), "$status $slug", "$name: refused");
+    is($response->header('WWW-Authenticate'), undef, "$name: no challenge");
+    is($response->header('Retry-After'), $status eq '503' ? '7' : undef, "$name: Retry-After");
+    my @lines = grep { /\[error\].*: $slug, no keys: .*\Q$text\E.*endpoint "\/jwks\/bad"/ } $t->new_module_lines();
+    is(scalar(@lines), 1, "$name: the log says why");
+    is($as->questions($token), 0, "$name: the token is not asked about");
+    is($api->count(), 0, "$name: nothing goes upstream");
+}
+is(outcome(call('/bad/', signed_by('old'))), '200 MISS', 'keys at last');
+is($jwks->count('/jwks/bad'), @bad + 1, 'each was asked for once');
+
+$t->new_module_lines();
+is(call('/alone/', signed_by('old'))->status(), 502, 'a location that asks nobody');
+like(join("", $t->new_module_lines()), qr/answered 200 with text\/plain/, "and what the log says");
+
+# One fetch for many tokens in two workers. Nothing of the clients' is in it.
+
+$jwks->script('/jwks/first?tenant=one', keys_answer(['old'], hold => 1));
+my @tokens = map { signed_by('old') } 1 .. 40;
+my @requests = start('/first/a?secret=1', $tokens[0], Cookie => 'session=mine', 'X-Client' => 'mine', Range => 'bytes=0-1');
+$jwks->wait_for('/jwks/first?tenant=one', 1);
+push @requests, map { start('/first/', $_) } @tokens[1 .. $#tokens];
+my %workers = map { http_request('GET', '/free')->header('Worker') => 1 } 1 .. 200;
+is(scalar(keys %workers), 2, 'two workers');
+is(scalar(grep { $as->questions($_) } @tokens), 0, 'no token is asked about before the keys are there');
+$jwks->release('/jwks/first?tenant=one');
+my @responses = responses(@requests);
+is(scalar(grep { $_->status() == 200 } @responses), 40, 'all pass');
+is(scalar(grep { $as->questions($_) == 1 } @tokens), 40, 'each token is asked about once');
+is($jwks->count('/jwks/first?tenant=one'), 1, 'the keys are fetched once');
+
+my ($fetch) = $jwks->requests('/jwks/first?tenant=one');
+is($fetch->{method}, 'GET', 'a GET');
+is($fetch->{body}, '', 'without a body');
+is(scalar($jwks->header($fetch, 'Accept')), 'application/jwk-set+json, application/json', 'which says what it accepts');
+is(join(' ', sort map { lc $_->[0] } @{ $fetch->{headers} }), 'accept connection host', 'and nothing else: no credentials');
+
+is(outcome(call('/first/', $tokens[0])), '200 HIT', 'a hit');
+is(outcome(call('/first/within', signed_by('old'))), '200 MISS', 'a location within');
+is(outcome(call('/same/', signed_by('old'))), '200 MISS', 'another location with the same URI');
+is($jwks->count('/jwks/first?tenant=one'), 1, 'have the same keys');
+is(outcome(call('/first/', signed_by('stranger'))), '502 MISS server_bad_answer', 'another key is refused');
+
+$jwks->script('/other/first?tenant=one', keys_answer(['stranger']));
+is(outcome(call('/first/', $tokens[0], port => 8084)), '502 MISS server_bad_answer', 'another server block has keys of its own');
+is(outcome(call('/first/', signed_by('stranger'), port => 8084)), '200 MISS', 'namely these');
+
+# A set that is larger than answers may be, and no zone.
+
+$jwks->script('/jwks/large', keys_answer(['old'], headers => ['X-Padding' => 'x'], body =>
+    Test::PhantomToken::Keys::set({ %{ $jwk{old} }, x5c => ['x' x 200_000] })));
+is(call('/small/', signed_by('old'))->status(), 200, 'a large set');
+$jwks->script('/jwks/off', keys_answer(['old']));
+is(outcomes(map { call('/off/', signed_by('old')) } 1 .. 20), '20 x 200 BYPASS', 'without a zone');
+cmp_ok($jwks->count('/jwks/off'), '<=', 2, 'each worker fetches its keys once');
+
+# Clients that go away while the keys are fetched.
+
+$jwks->script('/jwks/gone', keys_answer(['old'], hold => 1));
+my $gone = start('/gone/', signed_by('old'));
+$jwks->wait_for('/jwks/gone', 1);
+@requests = map { start('/gone/', signed_by('old')) } 1 .. 10;
+http_request('GET', '/free') for 1 .. 20;
+$_->abort() for $gone, splice @requests, 0, 5;
+http_request('GET', '/free') for 1 .. 20;
+$jwks->release('/jwks/gone');
+is(scalar(grep { $_->status() == 200 } responses(@requests)), 5, 'those that stay are served');
+is($jwks->count('/jwks/gone'), 1, 'by the fetch that was under way');
+
+# What was asked in a location is judged by its keys, wherever NGINX takes the request meanwhile.
+
+$jwks->script('/jwks/moved', keys_answer(['old'], hold => 1));
+my ($moved, $forged) = (signed_by('old'), signed_by('other', hold => 1));
+my $h2 = Test::Nginx::HTTP2->new(port => 8085);
+my $stream = $h2->request('GET', '/moved/', headers => [Authorization => "Bearer $moved"]);
+$jwks->wait_for('/jwks/moved', 1);
+$h2->reset($stream);
+$h2->ping();
+$jwks->release('/jwks/moved');
+is(call('/moved/', $moved, port => 8086)->status(), 200, 'the keys of a client that is gone count');
+is($jwks->count('/jwks/moved'), 1, 'and were fetched once');
+$stream = $h2->request('GET', '/moved/', headers => [Authorization => "Bearer $forged"]);
+$as->wait_for_question($forged, 1);
+$h2->reset($stream);
+$h2->ping();
+$as->release($forged);
+$as->script($forged, $as->jwt_answer($jwt{other}));
+like(outcome(call('/moved/', $forged, port => 8086)), qr/^502 \w+ server_bad_answer$/, 'and what they do not verify is not kept');
+
+# From here on time passes: all sets are fetched now.
+
+$jwks->script('/jwks/rotated', keys_answer(['old']), keys_answer(['new', 'old']));
+$jwks->script('/jwks/nameless', keys_answer(['nameless']), keys_answer(['nameless', 'stranger']));
+$jwks->script('/jwks/aging', keys_answer(['old'], headers => ['Cache-Control' => 'max-age=1']),
+    keys_answer(['new'], hold => 1, headers => ['Cache-Control' => 'max-age=1']), keys_answer(['new']));
+$jwks->script('/jwks/down', keys_answer(['old'], headers => ['Cache-Control' => 'max-age=10']),
+    { status => 500 }, { type => 'text/html', body => '<html>' }, keys_answer(['new']));
+my $rotated = signed_by('old');
+is(outcome(call('/rotated/', $rotated)), '200 MISS', 'before the rotation');
+is(outcome(call("/$_/", signed_by($_ eq 'nameless' ? 'nameless' : 'old'))), '200 MISS', "/$_: the first keys") for qw(nameless aging down);
+
+# A new kid, just after the keys were fetched: not again so soon.
+
+$t->new_module_lines();
+my $new = signed_by('new');
+is(outcome(call('/rotated/', $new)), '502 MISS server_bad_answer', 'a new kid, just after the fetch');
+is($as->questions($new), 1, 'the token is asked about once');
+is(scalar(grep { /its "kid" is that of no key/ } $t->new_module_lines()), 1, 'the log says why');
+is($jwks->count('/jwks/rotated'), 1, 'and the keys are not fetched again');
+
+# Half of a life is over: fetched again in the background, while the old keys are used.
+
+@responses = poll(sub { $jwks->count('/jwks/aging') == 2 }, '/aging/', 'old');
+is($jwks->count('/jwks/aging'), 2, 'keys that age are fetched again');
+is(outcomes(@responses), @responses . ' x 200 MISS', 'and all requests passed meanwhile');
+is(outcomes(map { call('/aging/', signed_by('old')) } 1 .. 10), '10 x 200 MISS', 'while the answer is held back, too');
+is($jwks->count('/jwks/aging'), 2, 'nobody else fetches them');
+$jwks->release('/jwks/aging');
+@responses = poll(sub { $_[0] && $_[0]->status() == 200 }, '/aging/', 'new');
+is(outcome($responses[-1]), '200 MISS', 'the new keys are used');
+
+# The server is down: the last good keys go on, past their life, too.
+
+my $begun = time();
+@responses = poll(sub { $jwks->count('/jwks/down') == 3 }, '/down/', 'old');
+is($jwks->count('/jwks/down'), 3, 'keys that cannot be fetched are asked for again');
+is(outcomes(@responses), @responses . ' x 200 MISS', 'and the last good ones are used, past their life');
+my @lines = grep { /no keys:.*last good keys are used/ } split /^/, $t->read_file('error.log');
+cmp_ok(scalar(@lines), '>=', 1, 'the log says so');
+cmp_ok(scalar(@lines), '<=', 2, 'once for each worker');
+
+# By now an interval has passed. One fetch for many JWTs with a kid that is not known.
+
+@tokens = map { signed_by('new') } 1 .. 20;
+@responses = responses(map { start('/rotated/', $_) } @tokens);
+is(scalar(grep { $_->status() == 200 } @responses), 20, 'new kids: the keys are fetched again, and all pass');
+is($jwks->count('/jwks/rotated'), 2, 'in one fetch');
+is(outcome(call('/rotated/', $new)), '200 MISS', 'the one that was refused passes');
+is(outcome(call('/rotated/', $rotated)), '200 HIT', 'what the old keys have verified is kept');
+
+@responses = responses(map { start('/rotated/', signed_by('stranger')) } 1 .. 20);
+is(outcomes(@responses), '20 x 502 MISS server_bad_answer', 'a flood of kids that nobody knows');
+is($jwks->count('/jwks/rotated'), 2, 'causes no fetch so soon');
+
+is(outcome(call('/nameless/', signed_by('stranger'))), '200 MISS', 'a kid that is new where keys had none');
+is($jwks->count('/jwks/nameless'), 2, 'by one fetch');
+
+# The zone keeps the keys over a reload.
+
+$jwks->script('/jwks/first?tenant=one', { status => 500 });
+$t->reload();
+is(outcome(call('/first/', signed_by('old'))), '200 MISS', 'a reload keeps the keys');
+is($jwks->count('/jwks/first?tenant=one'), 1, 'without a fetch');
+
+@responses = poll(sub { $jwks->count('/jwks/down') == 4 }, '/down/', 'old');
+@responses = poll(sub { $_[0] && $_[0]->status() == 200 }, '/down/', 'new');
+is(outcome($responses[-1]), '200 MISS', 'the server is there again');
+
+@responses = poll(sub { $jwks->count('/jwks/rotated') == 3 }, '/rotated/', 'stranger');
+is(outcomes(@responses), @responses . ' x 502 MISS server_bad_answer', 'kids that nobody knows');
+is($jwks->count('/jwks/rotated'), 3, 'cause one fetch per interval');
+
+# None of the clients' tokens has reached the server of the keys.
+
+is(scalar(grep { $_->{head} =~ /Bearer|Basic|mine|secret/ || length $_->{body} } $jwks->requests()), 0, 'nothing of the clients\'');
