@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use phantom_token_core::answer;
+use phantom_token_core::claims;
 use phantom_token_core::facts::{Digest, Facts, Kind, MAX_LEN};
 use phantom_token_core::key::FactsKey;
 use phantom_token_core::record::CacheDirectives;
@@ -44,9 +45,9 @@ fuzz_target!(|input: &[u8]| {
     let received =
         answer::Answer { status: 200, content_type, encoded: false, directives, body: &body };
     let mut scratch = vec![0; document.len()];
+    let claims = claims::object(kept(kind), &document, &mut scratch).unwrap();
     let mut room = [0; MAX_LEN];
-    let bytes =
-        answer::facts(&received, kept(kind), &document, &key, &mut scratch, &mut room).to_vec();
+    let bytes = answer::facts(&received, kept(kind), claims, &key, &mut room).to_vec();
     let facts = Facts::read(&bytes);
 
     // As many as expected, and each of those: hence these and no others.

@@ -1,6 +1,7 @@
 //! The core's verdict beside the reference's.
 
 use phantom_token_core::answer::{self as core, Reading, Verdict};
+use phantom_token_core::claims;
 use phantom_token_core::record::{CacheDirectives, Document, Record, State};
 
 use crate::reference::answer::{self as reference, Outcome};
@@ -61,7 +62,7 @@ pub fn judge(
             assert_eq!(record, Record { state: State::Expired, expires, bound, ..expected });
         }
         (
-            Ok(Verdict::Active { document, record, .. }),
+            Ok(Verdict::Active { document, claims, record }),
             Outcome::Active { kind, document: meant, until, bound },
         ) => {
             let expires = near(record.expires, &until);
@@ -72,6 +73,8 @@ pub fn judge(
                 Record { state: State::Active, document: kept, expires, bound, ..expected }
             );
             assert_eq!(document, meant);
+            let mut scratch = vec![0; document.len()];
+            assert_eq!(claims::object(kept, document, &mut scratch), Ok(claims));
             return Some((kind, meant));
         }
         (Err(error), Outcome::Refused) => assert!(error.reason().status() > 500, "{error}"),
