@@ -76,11 +76,12 @@ fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
     let keys = location.keys().map_or(&[][..], |keys| keys.identity());
     let audiences = location.audiences();
     let audience_count = audiences.len().to_le_bytes();
+    let leeway = location.leeway.to_le_bytes();
     RealmKey::new(
         location.secret(),
         [mode(location), &identity[..], accept, client_id, &count[..], &parameters[..]]
             .into_iter()
-            .chain([keys, issuer, &audience_count[..]])
+            .chain([keys, issuer, &leeway[..], &audience_count[..]])
             .chain(audiences.iter().copied())
             .chain(members.iter().copied())
             .chain(names)
