@@ -235,7 +235,7 @@ for my $case (
     push @refused, ["an envelope $name", @rest];
 }
 
-$t->plan(3 * @accepted + 5 * @refused + 30);
+$t->plan(3 * @accepted + 5 * @refused + 32);
 $t->run();
 
 for my $case (@accepted) {
@@ -301,6 +301,10 @@ is(outcome(call_second($_, $token)), '502 MISS server_bad_answer', "keys alone, 
 is(outcome(call_second('/more', $token)), '200 MISS', 'keys alone, then others');
 is(outcome(call_second('/', $token)), '200 MISS', 'keys alone, then none');
 is(outcome(call_second('/verified', $token)), '200 HIT', 'each has its own');
+
+$token = known($as->jwt_answer(by('ES256', claims => { nbf => $now + 120 })));
+is(outcome(call('/leeway', $token)), '200 MISS', 'much leeway');
+is(outcome(call('/no_leeway', $token)), '502 MISS server_bad_answer', 'much leeway, then none');
 
 # Keys that are rotated: a reload reads the file again.
 

@@ -70,6 +70,13 @@ http {
         location /off/ { phantom_token_cache off; phantom_token_jwks /jwks/off; proxy_pass http://127.0.0.1:8082; }
         location /small/ { phantom_token_max_response 1k; phantom_token_jwks /jwks/large; proxy_pass http://127.0.0.1:8082; }
         location /alone/ { phantom_token_jwks /static; proxy_pass http://127.0.0.1:8082; }
+        location /presented/ {
+            phantom_token_accept_jwt verify;
+            phantom_token_issuer https://as.example;
+            phantom_token_audience api;
+            phantom_token_jwks /jwks/presented;
+            proxy_pass http://127.0.0.1:8082;
+        }
         location = /free { phantom_token off; return 204; }
 
         location /jwks/ { internal; proxy_pass http://127.0.0.1:8083; }
@@ -172,7 +179,7 @@ my @bad = (
     ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
 );
 
-$t->plan(6 * @bad + 59);
+$t->plan(6 * @bad + 71);
 $t->run();
 
 # No keys: nobody is asked about the token, and nothing passes.
@@ -348,3 +355,37 @@ is($jwks->count('/jwks/rotated'), 3, 'cause one fetch per interval');
 # None of the clients' tokens has reached the server of the keys.
 
 is(scalar(grep { $_->{head} =~ /Bearer|Basic|mine|secret/ || length $_->{body} } $jwks->requests()), 0, 'nothing of the clients\'');
+
+# JWTs that clients present: verified by keys that are fetched first, and nobody is asked about them.
+
+sub presented {
+    my ($name) = @_;
+    my %claims = (iss => 'https://as.example', aud => 'api', exp => time + 600);
+    return $key{$name}->jwt(header => { kid => $name }, claims => \%claims);
+}
+
+my $asked = $as->count();
+my @presented = map { presented('old') } 1 .. 2;
+$jwks->script('/jwks/presented', keys_answer([], status => 500), keys_answer(['old'], hold => 1), keys_answer(['old', 'new']));
+is(outcome(call('/presented/', $presented[0])), '502 MISS server_unreachable', 'no keys: that is no fault of the JWT');
+@requests = map { start('/presented/', $_) } @presented;
+$jwks->wait_for('/jwks/presented', 2);
+$jwks->release('/jwks/presented');
+is(outcomes(responses(@requests)), '2 x 200 MISS', 'who waits for the keys is verified then');
+is($api->authorization(call('/presented/', $_)), "Bearer $_", 'the JWT goes upstream') for @presented;
+is(outcome(call('/presented/', $presented[0])), '200 HIT', 'and is kept');
+is($jwks->count('/jwks/presented'), 2, 'the keys were asked for once');
+
+my $later = presented('new');
+is(outcome(call('/presented/', $later)), '401 MISS signature', 'a newer key: looked for once in a while');
+my $deadline = time() + 3 * $TIMEOUT;
+my $response = call('/presented/', $later);
+until ($response->status() == 200 || time() > $deadline) {
+    sleep 0.1;
+    $response = call('/presented/', $later);
+}
+is(outcome($response), '200 MISS', 'a newer key: found');
+is($jwks->count('/jwks/presented'), 3, 'by one question');
+is(outcome(call('/presented/', presented('stranger'))), '401 MISS signature', 'a key that is none');
+is($jwks->count('/jwks/presented'), 3, 'is not looked for again at once');
+is($as->count(), $asked, 'nobody was asked about a JWT');
