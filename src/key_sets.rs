@@ -79,6 +79,14 @@ unsafe impl Sync for Worker {}
 
 static WORKER: Worker = Worker(RefCell::new(None));
 
+/// Drops all decoded sets of this worker.
+pub(crate) fn forget() {
+    let Worker(sets) = &WORKER;
+    if let Ok(mut sets) = sets.try_borrow_mut() {
+        *sets = None;
+    }
+}
+
 /// What became of a set that could not be fetched.
 pub(crate) enum Failed {
     /// There is none.

@@ -16,7 +16,7 @@ use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::log;
 use crate::pool::bytes_of;
-use crate::{access, cache_zone, directives, precontent, slot, variables};
+use crate::{access, cache_zone, directives, key_sets, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -39,6 +39,7 @@ pub(crate) static mut ngx_http_phantom_token_module: ngx_module_t = ngx_module_t
     commands: (&raw mut directives::COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as usize,
     init_module: Some(init_module),
+    exit_process: Some(exit_process),
     ..ngx_module_t::default()
 };
 
@@ -133,6 +134,11 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         }
         OK
     })
+}
+
+/// A worker ends, and NGINX unloads the module before the process is gone.
+unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
+    guard((), key_sets::forget);
 }
 
 /// Gives every server block the identity that its verdicts belong to: the hash over its names and the
