@@ -1,5 +1,5 @@
-//! The shared-memory zone, for the cache, the questions in flight and used DPoP proofs: declared with the configuration, made
-//! or found again with the cycle.
+//! The shared-memory zone, for the cache, the questions in flight and used DPoP proofs: declared with the
+//! configuration, made or found again with the cycle.
 
 mod content;
 mod dump;

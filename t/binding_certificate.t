@@ -330,7 +330,7 @@ is(outcome(call('/', $unbound, tls('mine'))), '200 HIT', 'optional: not bound');
 $t->new_module_lines();
 my $response = call('/required', $unbound, tls('mine'));
 is(outcome($response), '401 HIT binding', 'required: not bound');
-is($response->header('WWW-Authenticate'), $invalid, 'required: not bound: challenge');
+like($response->header('WWW-Authenticate'), qr/^\Q$invalid\E, DPoP realm="api", algs=/, 'required: not bound: challenge');
 like(($t->new_module_lines())[0], qr/: the token is not bound$/, 'required: not bound: why');
 my $null = known($as->jwt_answer(jwt(claims => { cnf => JSON::PP::null })));
 is(outcome(call('/required', $null, tls('mine'))), '401 MISS binding', 'null is no binding');

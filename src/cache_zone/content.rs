@@ -54,8 +54,8 @@ fn replays_len(size: usize) -> usize {
 }
 
 impl Content {
-    /// A fresh zone: the tables of questions and of proofs take what they need, and the cache all other free pages. The
-    /// keys of a cache that is to be copied mean something with its secret alone.
+    /// A fresh zone: the tables of questions and of proofs take what they need, and the cache all other free
+    /// pages. The keys of a cache that is to be copied mean something with its secret alone.
     pub(super) fn create(
         shm_zone: &ngx_shm_zone_t,
         secret: Option<&[u8; 32]>,
