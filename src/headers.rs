@@ -248,9 +248,11 @@ pub(crate) enum Proof {
     Several,
 }
 
-/// The name of [`Proof`].
+const DPOP: &[u8] = b"DPoP";
+
+/// Whether this is the name of a [`Proof`].
 pub(crate) fn is_dpop(name: &[u8]) -> bool {
-    name.len() == 4 && name.eq_ignore_ascii_case(b"DPoP")
+    name.eq_ignore_ascii_case(DPOP)
 }
 
 /// Finds the `DPoP` header.
@@ -258,13 +260,26 @@ pub(crate) fn is_dpop(name: &[u8]) -> bool {
 /// # Safety
 /// `list` is a live list of headers, which nobody changes meanwhile.
 pub(crate) unsafe fn proof(list: *const ngx_list_t) -> Proof {
-    // SAFETY: the caller says so.
-    let mut values = unsafe { iterate(list) }.filter(|(name, _)| is_dpop(name));
-    match (values.next(), values.next()) {
-        (None, _) => Proof::None,
-        (Some((_, value)), None) => Proof::One(string_over(value)),
-        (Some(_), Some(_)) => Proof::Several,
+    let mut proof = Proof::None;
+    // Every request comes by here: a length is compared before a name is.
+    // SAFETY: the caller says so; each part has `nelts` headers.
+    unsafe {
+        let mut part: *const ngx_list_part_t = &raw const (*list).part;
+        while let Some(headers) = part.as_ref() {
+            let elements = headers.elts.cast::<ngx_table_elt_t>();
+            for index in 0..headers.nelts {
+                let header = elements.add(index);
+                if (*header).key.len == DPOP.len() && is_dpop(bytes_of(&(*header).key)) {
+                    proof = match proof {
+                        Proof::None => Proof::One((*header).value),
+                        _ => return Proof::Several,
+                    };
+                }
+            }
+            part = headers.next;
+        }
     }
+    proof
 }
 
 /// Names and values of a list of headers; null: none.
