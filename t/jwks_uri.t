@@ -93,7 +93,7 @@ http {
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
     }
 
-    # The client goes away, and NGINX takes its request elsewhere.
+    # The client goes away, and a location without keys is next.
     server {
         listen 127.0.0.1:8085%%LISTEN%%;
         listen 127.0.0.1:8086;
@@ -259,7 +259,7 @@ $jwks->release('/jwks/gone');
 is(scalar(grep { $_->status() == 200 } responses(@requests)), 5, 'those that stay are served');
 is($jwks->count('/jwks/gone'), 1, 'by the fetch that was under way');
 
-# What was asked in a location is judged by its keys, wherever NGINX takes the request meanwhile.
+# Clients over HTTP/2 that go away, where there is a post_action to a location without keys.
 
 $jwks->script('/jwks/moved', keys_answer(['old'], hold => 1));
 my ($moved, $forged) = (signed_by('old'), signed_by('other', hold => 1));
