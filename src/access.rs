@@ -96,6 +96,7 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         let known = context.outcome().filter(|known| match known {
             Outcome::Active { record, .. } => {
                 !was_refused
+                    && context.keyed_in().is_some_and(|earlier| location.trusts(earlier))
                     && (location.forward == forward::CLAIMS || record.document.is_access_token())
             }
             Outcome::Refused { .. } => false,
@@ -125,6 +126,8 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     context.key.set(Some(key));
     context.keyed_in.set(location);
     context.set_outcome(None);
+    // What another location would have used is not for this one.
+    context.stale.set(None);
 
     if by_value {
         // Nobody is asked, and so nothing ages: when its time is over, it is verified anew.
@@ -317,6 +320,9 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
 /// The wait was too long. The question may be stuck, and another worker may have asked since.
 fn give_up(request: Request<'_>, context: &Context) -> ngx_int_t {
     let location = request.location();
+    if question::goes_on_with_last_keys(request, context) {
+        return decide(request, context);
+    }
     let rules = &location.freshness;
     let known = context.key.get().and_then(|key| look_up(request, context, location, rules, &key));
     context.cache_status.set(CacheStatus::Wait);

@@ -397,9 +397,7 @@ fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outc
     };
     match answer::judge(&answer, &reading, scratch)? {
         Verdict::Active { document, claims, record } => {
-            // SAFETY: the location that made the key, null or not, is the cycle's.
-            let keyed_in = unsafe { context.keyed_in.get().as_ref() }.unwrap_or(location);
-            let key = keyed_in.facts_key();
+            let key = context.keyed_in().unwrap_or(location).facts_key();
             let mut room = [0; facts::MAX_LEN];
             let facts = answer::facts(&answer, record.document, claims, key, &mut room);
             keep(question, context, location, &record, Body { document, facts });

@@ -12,7 +12,7 @@ use crate::answer;
 use crate::conf::LocationConf;
 use crate::conf::choice::{accept_jwt, forward};
 use crate::context::{CacheStatus, Carried, Context, Doubt, Outcome};
-use crate::key_sets;
+use crate::key_sets::{self, Place};
 use crate::log::{Shown, log};
 use crate::question;
 use crate::refusal::Fingerprint;
@@ -63,12 +63,20 @@ pub(crate) fn verify(
             context.doubt.set(Doubt::Raised);
             verify(request, context, location, token)
         }
+        Err(VerifyError::UnknownKid) if !are_keys_of_now(request, location) => {
+            Some(Outcome::refused(Reason::ServerUnreachable))
+        }
         Err(error) => {
             log_refusal(request, context, token, error);
             Some(Outcome::refused(Reason::Signature))
         }
         Ok(outcome) => Some(outcome),
     }
+}
+
+/// Whether a key that is not there is none of the server's: keys that were fetched long ago do not tell.
+fn are_keys_of_now(request: Request<'_>, location: &LocationConf) -> bool {
+    Place::of(location, request.server()).is_none_or(|place| place.is_of_now(request::now()))
 }
 
 fn judge(

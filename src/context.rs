@@ -342,6 +342,12 @@ impl Context {
         self.faulty_claims.set(0);
     }
 
+    /// The location that the key, and with it the verdict, is from.
+    pub(crate) fn keyed_in(&self) -> Option<&LocationConf> {
+        // SAFETY: the location, null or not, is the cycle's.
+        unsafe { self.keyed_in.get().as_ref() }
+    }
+
     /// The location whose headers may still be among those for the upstream.
     pub(crate) fn forwarded_by(&self) -> Option<&LocationConf> {
         // SAFETY: the location, null or not, is the cycle's.

@@ -196,6 +196,12 @@ impl<'l> Place<'l> {
         Failed::LastGood { is_news: is_news.unwrap_or(false) }
     }
 
+    /// Whether a JWT that the set does not verify is at fault. It may be the set, where that is not of now and no other
+    /// one could be had.
+    pub(crate) fn is_of_now(&self, now: UnixMillis) -> bool {
+        self.with(|known| jose::is_recent(known.record.confirmed, now)).unwrap_or(false)
+    }
+
     /// Has this worker ask for no other set for a while.
     pub(crate) fn pause(&self, now: UnixMillis) {
         self.with(|known| known.tried = now);

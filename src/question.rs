@@ -75,9 +75,11 @@ pub(crate) fn fetch_keys(request: Request<'_>, context: &Context) -> Result<bool
                 context.followed.set(false);
             }
             // Another worker may have fetched them since.
-            let is_there = || place.is_recent(now);
+            let is_there = || place.is_recent(now) && place.find(now).is_some();
             match begin(request, context, What::Keys(source), place.key, is_there) {
-                Err(reason) if found.is_none() || !reason.is_outage() => return Err(reason),
+                Err(reason) if found.is_none() || doubted || !reason.is_outage() => {
+                    return Err(reason);
+                }
                 Err(_) => {
                     place.pause(now);
                     false
@@ -91,6 +93,21 @@ pub(crate) fn fetch_keys(request: Request<'_>, context: &Context) -> Result<bool
         context.followed.set(false);
     }
     Ok(waits)
+}
+
+/// The wait was for keys, and too long. The last good ones go on, if there are any, and for a while nobody here
+/// asks for others.
+pub(crate) fn goes_on_with_last_keys(request: Request<'_>, context: &Context) -> bool {
+    let now = request::now();
+    let place = Place::of(request.location(), request.server());
+    let Some(place) = place.filter(|place| context.for_keys.get() && place.find(now).is_some())
+    else {
+        return false;
+    };
+    place.pause(now);
+    stop_waiting(context);
+    context.stage.set(Stage::Open);
+    true
 }
 
 /// Asks, or waits for another request's question; says `false` where a turn to ask was had and the answer `is_there`.

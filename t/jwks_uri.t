@@ -70,6 +70,7 @@ http {
         location /off/ { phantom_token_cache off; phantom_token_jwks /jwks/off; proxy_pass http://127.0.0.1:8082; }
         location /small/ { phantom_token_max_response 1k; phantom_token_jwks /jwks/large; proxy_pass http://127.0.0.1:8082; }
         location /alone/ { phantom_token_jwks /static; proxy_pass http://127.0.0.1:8082; }
+        location /hung/ { phantom_token_lock_timeout 300ms; phantom_token_jwks /jwks/hung; proxy_pass http://127.0.0.1:8082; }
         location /presented/ {
             phantom_token_accept_jwt verify;
             phantom_token_issuer https://as.example;
@@ -179,7 +180,7 @@ my @bad = (
     ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
 );
 
-$t->plan(6 * @bad + 71);
+$t->plan(6 * @bad + 75);
 $t->run();
 
 # No keys: nobody is asked about the token, and nothing passes.
@@ -204,6 +205,12 @@ is($jwks->count('/jwks/bad'), @bad + 1, 'each was asked for once');
 $t->new_module_lines();
 is(call('/alone/', signed_by('old'))->status(), 502, 'a location that asks nobody');
 like(join("", $t->new_module_lines()), qr/answered 200 with text\/plain/, "and what the log says");
+
+# Keys of 20 s, the shortest life; what becomes of them is seen at the end.
+
+$jwks->script('/jwks/hung', keys_answer(['old'], headers => ['Cache-Control' => 'max-age=1']), keys_answer(['old'], hold => 1));
+is(outcome(call('/hung/', signed_by('old'))), '200 MISS', 'keys of a short life');
+my $short_life = time() + 20;
 
 # One fetch for many tokens in two workers. Nothing of the clients' is in it.
 
@@ -366,7 +373,8 @@ sub presented {
 
 my $asked = $as->count();
 my @presented = map { presented('old') } 1 .. 2;
-$jwks->script('/jwks/presented', keys_answer([], status => 500), keys_answer(['old'], hold => 1), keys_answer(['old', 'new']));
+$jwks->script('/jwks/presented', keys_answer([], status => 500), keys_answer(['old'], hold => 1), keys_answer(['old', 'new']),
+    { status => 500 });
 is(outcome(call('/presented/', $presented[0])), '502 MISS server_unreachable', 'no keys: that is no fault of the JWT');
 @requests = map { start('/presented/', $_) } @presented;
 $jwks->wait_for('/jwks/presented', 2);
@@ -389,3 +397,19 @@ is($jwks->count('/jwks/presented'), 3, 'by one question');
 is(outcome(call('/presented/', presented('stranger'))), '401 MISS signature', 'a key that is none');
 is($jwks->count('/jwks/presented'), 3, 'is not looked for again at once');
 is($as->count(), $asked, 'nobody was asked about a JWT');
+
+$deadline = time() + 3 * $TIMEOUT;
+until ($jwks->count('/jwks/presented') == 4 || time() > $deadline) {
+    sleep 0.1;
+    $response = call('/presented/', presented('stranger'));
+}
+is(outcome($response), '502 MISS server_unreachable', 'whether there is such a key cannot be told now');
+
+# A server that is silent: who waits for its keys goes on with the last good ones.
+
+sleep 0.1 until time() > $short_life;
+my $asking = start('/hung/', signed_by('old'));
+$jwks->wait_for('/jwks/hung', 2);
+is(outcome(call('/hung/', signed_by('old'))), '200 MISS', 'old keys, and a server that is silent');
+$jwks->release('/jwks/hung');
+is(outcome(responses($asking)), '200 MISS', 'who asks goes on when there is an answer');

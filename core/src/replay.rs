@@ -15,7 +15,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Slots of a bucket: two cache lines.
 const BUCKET: usize = 16;
 /// Bits of a slot that say until when; the others are of the hash.
-const TIME_BITS: u32 = 20;
+const TIME_BITS: u32 = 28;
+/// For so many seconds longer than it is accepted a proof is remembered: a worker that is busy has an older time than
+/// others.
+const SLACK: u64 = 10;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
 /// Whether a proof was used before.
@@ -76,7 +79,7 @@ impl Replays {
 
         // Never 0 in the upper bits, so that a slot of zeros is nobody's.
         let name = (second | 1 << 63) & !TIME_MASK;
-        let until = until.clamp(now, now.saturating_add(Self::LONGEST)).saturating_add(1);
+        let until = until.clamp(now, now.saturating_add(Self::LONGEST)).saturating_add(SLACK);
         let value = name | until & TIME_MASK;
         let places = [self.bucket(first), self.bucket(first.rotate_left(32) ^ second)];
 
@@ -121,11 +124,11 @@ fn is_noted(slot: &AtomicU64, name: u64, now: u64) -> bool {
     found & !TIME_MASK == name && !is_free(found, now)
 }
 
-/// Whether the time of a slot is over. Times are kept modulo twelve days: one that is further ahead than any
+/// Whether the time of a slot is over. Times are kept modulo eight years: one that is further ahead than any
 /// can be is long past.
 fn is_free(slot: u64, now: u64) -> bool {
     let left = (slot & TIME_MASK).wrapping_sub(now) & TIME_MASK;
-    slot == 0 || left == 0 || left > Replays::LONGEST + 1
+    slot == 0 || left == 0 || left > Replays::LONGEST + SLACK
 }
 
 #[cfg(test)]
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(other.note(hash(1), NOW + 60, NOW + 60), Use::Again);
         assert_eq!(other.note(hash(2), NOW + 60, NOW), Use::First);
         // Too old to be accepted by anyone.
-        assert_eq!(one.note(hash(1), NOW + 60, NOW + 61), Use::First);
+        assert_eq!(one.note(hash(1), NOW + 60, NOW + 60 + SLACK), Use::First);
     }
 
     #[test]
@@ -197,7 +200,7 @@ mod tests {
         for &number in &noted {
             assert_eq!(replays.note(hash(number), NOW + 10, NOW + 10), Use::Again);
         }
-        assert_eq!(replays.note(hash(1_000), NOW + 71, NOW + 11), Use::First);
+        assert_eq!(replays.note(hash(1_000), NOW + 71, NOW + 10 + SLACK), Use::First);
     }
 
     #[test]
@@ -210,13 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_twelve_days_ago_are_free() {
-        let mut memory = Memory::new(1);
-        let replays = memory.open();
-        for number in 0..BUCKET as u32 {
-            assert_eq!(replays.note(hash(number), NOW + 60, NOW), Use::First);
-        }
-        for ago in [61, 3_600, 7 * 86_400, (1 << TIME_BITS) - 1] {
+    fn slots_of_long_ago_are_free() {
+        let wrapped = (1 << TIME_BITS) - Replays::LONGEST - 100;
+        for ago in [60 + SLACK, 3_600, 12 * 86_400, 366 * 86_400, wrapped] {
+            let mut memory = Memory::new(1);
+            let replays = memory.open();
+            for number in 0..BUCKET as u32 {
+                assert_eq!(replays.note(hash(number), NOW + 60, NOW), Use::First);
+            }
             assert_eq!(replays.note(hash(99), NOW + ago + 60, NOW + ago), Use::First, "{ago}");
         }
     }
@@ -255,14 +259,14 @@ mod tests {
             for (number, life, pause) in uses {
                 now += pause;
                 let until = now + life;
-                let is_known = known.get(&number).is_some_and(|&until| now <= until);
+                let is_known = known.get(&number).is_some_and(|&until| now < until + SLACK);
                 match replays.note(hash(number), until, now) {
                     Use::First => {
                         prop_assert!(!is_known);
                         known.insert(number, until);
                     }
                     Use::Again => prop_assert!(is_known),
-                    Use::Full => prop_assert!(known.values().filter(|&&until| now <= until).count() >= BUCKET),
+                    Use::Full => prop_assert!(known.values().filter(|&&until| now < until + SLACK).count() >= BUCKET),
                 }
             }
         }
