@@ -38,6 +38,8 @@ http {
     add_header Reused $ssl_session_reused always;
     recursive_error_pages on;
 
+    # NGINX before 1.23.4 has no TLS 1.3 unless told.
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate server.crt;
     ssl_certificate_key server.key;
     map $arg_as $handed_on {
