@@ -116,8 +116,8 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         false => realm::token_key(request, token),
     };
     let Some(key) = key else { return apply(request, context, outcome(Reason::Internal)) };
-    if let Some(known) = context.outcome()
-        && context.key.get() == Some(key)
+    if context.key.get() == Some(key)
+        && let Some(known) = context.outcome()
         && context.is_usable_in(location)
     {
         // Translated before the redirect, and nothing that shapes the verdict has changed.

@@ -19,7 +19,8 @@ use crate::proof;
 use crate::request::Request;
 
 /// Why `location` refuses the request whose outcome is this; `None`: it does not.
-#[inline]
+// A call would take longer than what most requests need of it.
+#[inline(always)]
 pub(crate) fn objection(
     request: Request<'_>,
     context: &Context,

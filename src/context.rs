@@ -264,6 +264,8 @@ struct Kept {
 
 impl Context {
     /// Makes a request known to the module.
+    // Once for each request; what is zero is written together where the compiler sees all of it.
+    #[inline(always)]
     pub(crate) fn create(request: Request<'_>) -> Option<NonNull<Self>> {
         let pool = request.pool();
         let kept = pool.place(Kept {

@@ -311,13 +311,19 @@ fn give_back(ticket: Option<shared::ZoneTicket>) {
 }
 
 /// Ends the wait that the request may still be in. Says whether it has waited.
+// A call would take longer than finding that there is nothing to end.
+#[inline(always)]
 pub(crate) fn stop_waiting(context: &Context) -> bool {
     let Some(waiter) = NonNull::new(context.waiter.get()) else { return false };
+    end_wait(context, waiter);
+    true
+}
+
+fn end_wait(context: &Context, waiter: NonNull<flight::Waiter>) {
     // SAFETY: the waiter lies in the pool of the request, as the context does.
     unsafe { flight::leave(waiter) };
     context.waiter.set(ptr::null_mut());
     context.followed.set(false);
-    true
 }
 
 /// Has NGINX say when the request ends, however it does.

@@ -74,6 +74,24 @@ impl Shard<'_> {
     /// Copies the body of an entry to `out`, which has its length. On `Ok` every byte of it was written.
     #[inline]
     pub(super) fn copy_body<B: Byte>(&self, id: u32, out: &mut [B]) -> Result<(), Fault> {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.copy_wide(id, out) };
+        }
+        self.copy(id, out)
+    }
+
+    /// The same by registers twice as wide as those that every processor has: half as many moves.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx")]
+    fn copy_wide<B: Byte>(&self, id: u32, out: &mut [B]) -> Result<(), Fault> {
+        self.copy(id, out)
+    }
+
+    // Into both of its callers, which are compiled for different processors.
+    #[inline(always)]
+    fn copy<B: Byte>(&self, id: u32, out: &mut [B]) -> Result<(), Fault> {
         let head = self.head(id)?;
         let Some((first, out)) = out.split_first_chunk_mut::<FIRST>() else {
             put(out, head.first.get(..out.len()).ok_or(Fault)?);

@@ -12,6 +12,7 @@ from pathlib import Path
 import client
 from figures import Figure, Result, difference
 from run import Run
+from servers import Failure
 
 REPETITIONS = 2
 # How far repetitions may differ for the figure to be worth its digits.
@@ -70,7 +71,10 @@ def _profile(start, name: str, folder: Path, indices) -> Counter:
     gateway = start(name, under=[*_VALGRIND, f"--callgrind-out-file={file}"])
     client.send(gateway, indices)
     gateway.stop()
-    return _functions(file)
+    functions = _functions(file)
+    if not functions:
+        raise Failure(f"no instructions were counted in {file}: is it another format?")
+    return functions
 
 
 def _functions(file: Path) -> Counter:
