@@ -1,5 +1,5 @@
-//! The shared-memory zone, for the cache, the questions in flight and used DPoP proofs: declared with the
-//! configuration, made or found again with the cycle.
+//! The shared-memory zone, for the cache and the questions in flight: declared with the configuration, made or
+//! found again with the cycle.
 
 mod content;
 mod dump;
@@ -15,14 +15,13 @@ use nginx_sys::{
 };
 use phantom_token_core::cache::Cache;
 use phantom_token_core::flights::Flights;
-use phantom_token_core::key::ProofKey;
-use phantom_token_core::replay::Replays;
 use thiserror::Error;
 
 use crate::code::{ERROR, OK};
 use crate::guard::guard;
 use crate::log::{Shown, log};
 use crate::pool::{Pool, bytes_of};
+use crate::slab;
 use crate::slot;
 use content::{Content, ContentError, max_flights};
 use reload::Predecessor;
@@ -34,8 +33,6 @@ pub(crate) const DEFAULT_SIZE: usize = 16 * 1024 * 1024;
 
 /// What NGINX keeps for itself at the beginning of a zone, at most: its slab pool and page table.
 const NGINX_SHARE: usize = 64 * 1024;
-/// NGINX's own modules ask for as many: where pages are large, what is rounded up to them counts.
-const LEAST_PAGES: usize = 8;
 
 /// One zone, in one cycle's pool.
 pub(crate) struct Zone {
@@ -89,11 +86,6 @@ impl Zone {
                 Shown(self.name())
             );
         }
-    }
-
-    /// Used DPoP proofs, and the key of their names; there as the cache is.
-    pub(crate) fn replays(&self) -> Option<(&Replays, &ProofKey)> {
-        self.content.as_ref().map(|content| (&content.replays, &content.proof_key))
     }
 
     /// How many questions in flight the zone can keep.
@@ -192,9 +184,7 @@ pub(crate) enum ZoneError {
 
 /// The smallest zone that makes sense, in bytes.
 fn min_size() -> usize {
-    // SAFETY: set when NGINX starts.
-    let page = unsafe { nginx_sys::ngx_pagesize };
-    (Cache::MIN_SIZE + NGINX_SHARE).max(LEAST_PAGES * page)
+    (Cache::MIN_SIZE + NGINX_SHARE).max(slab::least())
 }
 
 /// Splits `name:size`.

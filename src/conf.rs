@@ -30,6 +30,7 @@ use crate::headers;
 use crate::keys::Keys;
 use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, push};
+use crate::proof_zone::{self, ProofZone, ProofZoneError};
 use crate::random;
 use crate::slot::ctx_index;
 use resource::{Published, ResourceConf};
@@ -128,6 +129,12 @@ pub(crate) struct MainConf {
     pub(crate) zones: *mut ngx_array_t,
     /// `phantom_token on` is somewhere: the default zone is needed.
     pub(crate) used: Cell<bool>,
+    /// DPoP proofs are checked somewhere: their zone is needed.
+    pub(crate) takes_proofs: Cell<bool>,
+    /// `phantom_token_dpop_zone`, in bytes; `usize::MAX` where it is not said.
+    pub(crate) proof_zone_size: usize,
+    /// That zone; null: none.
+    proof_zone: Cell<*const ProofZone>,
     /// The largest `phantom_token_max_introspections` in use.
     pub(crate) max_introspections: Cell<usize>,
     /// On the heap, for as long as the cycle.
@@ -467,6 +474,9 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
             MainConf {
                 zones,
                 used: Cell::new(false),
+                takes_proofs: Cell::new(false),
+                proof_zone_size: usize::MAX,
+                proof_zone: Cell::new(ptr::null()),
                 max_introspections: Cell::new(0),
                 proofs: proofs.as_ptr(),
                 secret,
@@ -582,9 +592,9 @@ fn place<T>(pool: Pool<'_>, value: T) -> *mut c_void {
 
 impl MainConf {
     /// Where all used proofs are remembered, whatever location they are for: two stores would take one twice.
-    pub(crate) fn proof_zone(&self) -> Option<&Zone> {
-        // SAFETY: zones live in the cycle's pool.
-        self.zones().first().map(|zone| unsafe { &**zone })
+    pub(crate) fn proof_zone(&self) -> Option<&ProofZone> {
+        // SAFETY: the zone, null or not, is the cycle's.
+        unsafe { self.proof_zone.get().as_ref() }
     }
 
     /// What this worker checks proofs with.
@@ -623,6 +633,21 @@ pub(crate) fn main_conf(cf: &ngx_conf_t) -> &MainConf {
         let context = cf.ctx.cast::<ngx_http_conf_ctx_t>();
         &*(*(*context).main_conf.add(ctx_index())).cast::<MainConf>()
     }
+}
+
+/// Asks NGINX for the zone of used proofs, if any location has need of it.
+pub(crate) fn declare_proof_zone(cf: &mut ngx_conf_t) -> Result<(), ProofZoneError> {
+    let main = main_conf(cf);
+    if !main.takes_proofs.get() {
+        return Ok(());
+    }
+    let size = match main.proof_zone_size {
+        usize::MAX => proof_zone::DEFAULT_SIZE,
+        size => size,
+    };
+    let zone = proof_zone::request(cf, size)?;
+    main_conf(cf).proof_zone.set(zone.as_ptr());
+    Ok(())
 }
 
 /// This module's part of the `server` level that is read or merged.

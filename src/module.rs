@@ -14,7 +14,7 @@ use phantom_token_core::key;
 use crate::code::{ERROR, OK};
 use crate::conf::{self, ServerConf};
 use crate::guard::guard;
-use crate::log::log;
+use crate::log::{log, log_conf};
 use crate::pool::bytes_of;
 use crate::{access, cache_zone, directives, key_sets, precontent, slot, variables};
 
@@ -112,7 +112,18 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             identify_servers(&*main);
             publish_metadata(&*cf, &*main)
         };
-        if published.is_some() { OK } else { ERROR }
+        if published.is_none() {
+            return ERROR;
+        }
+        // SAFETY: as above; nothing of it is borrowed any longer.
+        let cf = unsafe { &mut *cf };
+        match conf::declare_proof_zone(cf) {
+            Ok(()) => OK,
+            Err(error) => {
+                log_conf!(cf, "{error}");
+                ERROR
+            }
+        }
     })
 }
 

@@ -226,6 +226,7 @@ my @location = (
     ['phantom_token_cache_negative_ttl soon;', qr/phantom_token_cache_negative_ttl/],
     ['phantom_token_cache_control maybe;', qr/maybe/],
     ['phantom_token_cache_zone inner:1m;', qr/"phantom_token_cache_zone" directive is not allowed here/],
+    ['phantom_token_dpop_zone 1m;', qr/"phantom_token_dpop_zone" directive is not allowed here/],
 
     # What does not exist yet is not silently accepted.
     ['phantom_token_no_such_directive on;', qr/unknown directive "phantom_token_no_such_directive"/],
@@ -280,6 +281,9 @@ my @http = (
     ['phantom_token_cache_zone one:1m;', qr/one/],
     ['phantom_token_cache_zone other:1m;', qr/other/],
     ['phantom_token_cache_zone off:1m;', qr/off/],
+    ['phantom_token_dpop_zone 1k;', qr/"phantom_token_dpop_zone" is too small: at least \d+k are needed/],
+    ['phantom_token_dpop_zone name:1m;', qr/"phantom_token_dpop_zone" directive invalid value/],
+    ['phantom_token_dpop_zone 1m; phantom_token_dpop_zone 1m;', qr/"phantom_token_dpop_zone" directive is duplicate/],
 );
 
 # Accepted, in a location.

@@ -30,6 +30,7 @@ http {
     %%TEST_GLOBALS_HTTP%%
 
     $declared
+    phantom_token_dpop_zone 512k;
 
     phantom_token on;
     phantom_token_introspection_endpoint /introspect;

@@ -38,7 +38,7 @@ pub enum BindingError {
     #[error("the DPoP proof was used before")]
     UsedProof,
     /// Whether it was used before could not be told the next time.
-    #[error("there is no room to remember the DPoP proof: make the first zone larger")]
+    #[error("there is no room to remember the DPoP proof: make \"phantom_token_dpop_zone\" larger")]
     NoRoom,
     /// The token is bound by another method, or in a way that cannot be read.
     #[error("the token is bound in a way that cannot be checked")]

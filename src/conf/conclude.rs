@@ -8,7 +8,7 @@ use phantom_token_core::challenge::{self, ChallengeFault};
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::reason::ChallengeError;
 
-use super::choice::{accept_jwt, control, forward};
+use super::choice::{accept_jwt, binding, control, forward};
 use super::{LocationConf, Position, core_location, main_conf, policy};
 use crate::cache_zone::Zone;
 use crate::headers;
@@ -51,6 +51,9 @@ impl LocationConf {
             return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
         }
 
+        if self.binding != binding::OFF {
+            main_conf(cf).takes_proofs.set(true);
+        }
         self.check_keys(cf)?;
         self.verifies_presented = self.check_presented(cf)?;
         self.check_limit(cf)?;

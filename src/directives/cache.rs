@@ -4,8 +4,8 @@ use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
 use nginx_sys::{
-    ngx_array_t, ngx_command_t, ngx_conf_set_num_slot, ngx_conf_t, ngx_msec_t, ngx_parse_time,
-    ngx_str_t, ngx_uint_t,
+    ngx_array_t, ngx_command_t, ngx_conf_set_num_slot, ngx_conf_set_size_slot, ngx_conf_t,
+    ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t,
 };
 
 use super::argument::{Fault, set, shown, text};
@@ -15,6 +15,7 @@ use crate::conf::{LocationConf, MainConf, Position, UNSET, UNSET_NUMBER};
 use crate::guard::guard;
 use crate::log::log_conf;
 use crate::pool::string_over;
+use crate::proof_zone;
 
 /// `phantom_token_cache_zone name:size`
 pub(super) unsafe extern "C" fn set_cache_zone(
@@ -32,6 +33,30 @@ pub(super) unsafe extern "C" fn set_cache_zone(
         match cache_zone::parse(text(args.get(1)))
             .and_then(|(name, size)| main.declare_zone(cf, name, size))
         {
+            Ok(()) => conf_ok(),
+            Err(error) => {
+                log_conf!(cf, "{error}");
+                conf_error()
+            }
+        }
+    })
+}
+
+/// `phantom_token_dpop_zone size`
+pub(super) unsafe extern "C" fn set_dpop_zone(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: NGINX's own setter, called as NGINX would.
+    let noted = unsafe { ngx_conf_set_size_slot(cf, command, conf) };
+    if !noted.is_null() {
+        return noted;
+    }
+    guard(conf_error(), || {
+        // SAFETY: NGINX calls a setter with a live configuration, and this one with the http level's.
+        let (cf, main) = unsafe { (&mut *cf, &*conf.cast::<MainConf>()) };
+        match proof_zone::check_size(main.proof_zone_size) {
             Ok(()) => conf_ok(),
             Err(error) => {
                 log_conf!(cf, "{error}");

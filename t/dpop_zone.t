@@ -1,0 +1,156 @@
+#!/usr/bin/perl
+
+# Where used DPoP proofs are remembered: apart from the caches, over reloads, for as much as its size has room for.
+
+use strict;
+use warnings;
+
+use Digest::SHA qw(sha256);
+use JSON::PP;
+use MIME::Base64 qw(encode_base64url);
+use Test::More;
+
+BEGIN { use FindBin; chdir $FindBin::Bin; }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::Nginx::Memory qw(read_memory shared_memory write_memory);
+use Test::PhantomToken;
+use Test::PhantomToken::Keys;
+
+if (my $missing = Test::PhantomToken::Keys::missing()) {
+    die "$missing\n" if $ENV{CI};
+    plan(skip_all => $missing);
+}
+
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(22);
+
+sub configuration {
+    my ($zones, $rules) = @_;
+    return <<"CONF";
+%%TEST_GLOBALS%%
+daemon off;
+worker_processes 1;
+events {}
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    $zones
+
+    phantom_token on;
+    phantom_token_introspection_endpoint /introspect;
+    large_client_header_buffers 4 32k;
+    $rules
+    add_header Slug \$phantom_token_error always;
+    add_header Cache-Status \$phantom_token_cache_status always;
+
+    server {
+        listen 127.0.0.1:8080;
+
+        location / { proxy_pass http://127.0.0.1:8082; }
+        location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+    }
+}
+CONF
+}
+
+sub reload {
+    $t->write_file_expand('nginx.conf', configuration(@_));
+    $t->reload()->wait_old_workers();
+    return;
+}
+
+# The sizes of the zones, in kilobytes; NGINX has smaller memory of its own.
+sub zones {
+    my @sizes = map { $_->{size} / 1024 } shared_memory($t->read_file('nginx.pid') + 0);
+    return join ' ', grep { $_ >= 64 } sort { $a <=> $b } @sizes;
+}
+
+my $as = authorization_server($t);
+my $api = api($t);
+$t->write_file_expand('nginx.conf', configuration('phantom_token_cache_zone one:1m;', ''));
+$t->run();
+
+my $key = Test::PhantomToken::Keys->new($t, 'EdDSA');
+my $jkt = encode_base64url(sha256(JSON::PP->new->canonical->encode($key->jwk())));
+my ($token, $jwt) = (token(), jwt(claims => { cnf => { jkt => $jkt } }));
+$as->script($token, $as->jwt_answer($jwt));
+my $count = 0;
+
+sub proof {
+    return $key->jwt(
+        header => { typ => 'dpop+jwt', jwk => $key->jwk() },
+        claims => {
+            (map { $_ => undef } qw(iss sub aud client_id scope exp)), htm => 'GET', htu => 'http://localhost/', iat => time,
+            jti => 'jti-' . ++$count, ath => encode_base64url(sha256($token)),
+        },
+    );
+}
+
+sub status {
+    my ($proof) = @_;
+    my $response = call('/', undef, headers => [Authorization => "DPoP $token", DPoP => $proof]);
+    return join ' ', $response->status(), $response->header('Slug') || $response->header('Cache-Status');
+}
+
+my $has_proc = -r '/proc/self/smaps';
+my $used = proof();
+is(status($used), '200 MISS', 'a proof');
+is(status($used), '401 binding', 'it counts once');
+
+SKIP: {
+    skip 'no /proc/PID/smaps', 2 unless $has_proc;
+    is(zones(), '1024 8192', 'a zone of its own');
+    reload('phantom_token_cache_zone one:1m;', 'phantom_token_binding off;');
+    is(zones(), '1024', 'and none where no proof is checked');
+}
+
+# What changes around it.
+
+reload('phantom_token_cache_zone one:1m;', '');
+$used = proof();
+is(status($used), '200 HIT', 'another one');
+for (
+    ['a cache of another size', 'phantom_token_cache_zone one:2m;', '', 'HIT'],
+    ['another cache', 'phantom_token_cache_zone two:1m; phantom_token_cache_zone one:2m;', 'phantom_token_cache one;', 'HIT'],
+    ['no cache', '', 'phantom_token_cache off;', 'BYPASS'],
+    ['the size that is the default', 'phantom_token_dpop_zone 8m;', '', 'HIT'],
+) {
+    my ($name, $zones, $rules, $status) = @$_;
+    reload($zones, $rules);
+    is(status($used), '401 binding', "$name: it was used before");
+    is(status(proof()), "200 $status", "$name: another one passes");
+}
+reload('phantom_token_dpop_zone 64k;', '');
+is(status($used), '200 HIT', 'a zone of another size: nothing is remembered');
+is(status($used), '401 binding', 'a zone of another size: it counts once again');
+
+# No room for any more. The table is all of the zone but its first page, in integers whose lower 28 bits say until
+# when a proof is remembered.
+
+my ($zone) = grep { $_->{size} == 65_536 } shared_memory($t->read_file('nginx.pid') + 0);
+my $size = 65_536 - 4_096;
+my $memory = $zone && read_memory($t->read_file('nginx.pid') + 0, $zone->{from} + 4_096, $size);
+SKIP: {
+    skip 'no way to the memory of a process, or other pages', 7 if !defined $memory || $memory !~ /[^\0]/;
+    my $fill = sub {
+        my ($until) = @_;
+        my $slot = pack 'L<2', 0x8000_0000 | $until & 0xfff_ffff, 0x8123_4567;
+        write_memory($t->read_file('nginx.pid') + 0, $zone->{from} + 4_096, $slot x ($size / 8));
+    };
+    $fill->(time + 60);
+
+    my $refused = proof();
+    my $response = call('/', undef, headers => [Authorization => "DPoP $token", DPoP => $refused]);
+    is($response->status() . ' ' . $response->header('Slug'), '503 overload', 'no room: refused');
+    is($response->header('WWW-Authenticate'), undef, 'no room: nothing for the client to mend');
+    my ($plain, $plain_jwt) = (token(), jwt());
+    $as->script($plain, $as->jwt_answer($plain_jwt));
+    is(call('/', $plain)->status(), 200, 'no room: other tokens pass');
+    like($t->read_file('error.log'), qr/there is no room to remember the DPoP proof/, 'no room: the log says so');
+
+    $fill->(time - 60);
+    is(status($refused), '200 HIT', 'room again: what was refused was not used');
+    is(status($refused), '401 binding', 'room again: it counts once');
+    is(status(proof()), '200 HIT', 'room again: others pass');
+}
