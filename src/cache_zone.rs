@@ -1,8 +1,8 @@
 //! The shared-memory zone, for the cache and the questions in flight: declared with the configuration, made or
 //! found again with the cycle.
 
+mod advice;
 mod content;
-mod dump;
 mod reload;
 
 use core::ffi::c_void;
@@ -101,13 +101,14 @@ impl Zone {
     ) -> Result<Content, ContentError> {
         let log = shm_zone.shm.log;
         let name = Shown(self.name());
-        if let Err(error) = dump::leave_out(shm_zone) {
+        if let Err(error) = advice::leave_out_of_dumps(shm_zone) {
             log!(
                 NGX_LOG_NOTICE,
                 log,
                 "phantom_token: zone \"{name}\" can be part of a core dump: {error}"
             );
         }
+        advice::prefer_large_pages(shm_zone);
         match predecessor {
             // SAFETY: NGINX makes the cycle's zones; the running configuration is there until it is done.
             Predecessor::Other(old) => return self.copy(shm_zone, unsafe { old.as_ref() }),
