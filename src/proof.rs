@@ -47,7 +47,7 @@ pub(crate) fn check(
     let base =
         location.dpop_base.unwrap_or_else(|| Base::of_host(request.is_tls(), request.authority()));
     let expect = Expect {
-        method: request.method_name(),
+        method: request.sent_method(),
         target: Target::new(base, request.target()),
         token,
         thumbprint,

@@ -150,10 +150,12 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).method }
     }
 
-    /// The method's name, in the case in which it was sent.
-    pub(crate) fn method_name(self) -> &'r [u8] {
-        // SAFETY: the request is live, and the name in its memory.
-        unsafe { bytes_of(&(*self.as_ptr()).method_name) }
+    /// The method that the client has sent: `error_page` and X-Accel-Redirect make a GET of it, as `$request_method` has
+    /// it.
+    pub(crate) fn sent_method(self) -> &'r [u8] {
+        // SAFETY: the request is live, and the line in its memory. Of HTTP/2 and HTTP/3 requests NGINX makes one.
+        let line = unsafe { bytes_of(&(*self.as_ptr()).request_line) };
+        line.split(|&byte| byte == b' ').next().unwrap_or_default()
     }
 
     /// The target as `$request_uri` has it: as it was sent.

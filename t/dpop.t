@@ -18,6 +18,7 @@ use Test::Nginx;
 use Test::Nginx::HTTP2;
 use Test::Nginx::Timeout qw($TIMEOUT);
 use Test::PhantomToken;
+use Test::PhantomToken::DPoP qw(jkt);
 use Test::PhantomToken::Keys;
 
 if (my $missing = Test::PhantomToken::Keys::missing()) {
@@ -85,15 +86,6 @@ my %key = map { $_ => Test::PhantomToken::Keys->new($t, $_) } qw(ES256 ES384 EdD
 my $stranger = Test::PhantomToken::Keys->new($t, 'ES256');
 my $algs = 'ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
 my $invalid_proof = qq{DPoP realm="api", error="invalid_dpop_proof", algs="$algs"};
-my $json = JSON::PP->new->canonical;
-my $count = 0;
-
-# The thumbprint of a key (RFC 7638).
-sub jkt {
-    my ($key) = @_;
-    my $jwk = $key->jwk();
-    return encode_base64url(sha256($json->encode({ map { exists $jwk->{$_} ? ($_ => $jwk->{$_}) : () } qw(crv e kty n x y) })));
-}
 
 # A token that is bound to the key, and its JWT.
 sub bound {
@@ -103,17 +95,8 @@ sub bound {
     return ($token, $jwt);
 }
 
-# A proof for GET of that path; claims of undef are left out.
-sub proof {
-    my ($key, $token, $uri, %args) = @_;
-    return $key->jwt(
-        header => { typ => 'dpop+jwt', jwk => $key->jwk(), %{ $args{header} // {} } },
-        claims => {
-            (map { $_ => undef } qw(iss sub aud client_id scope exp)), htm => 'GET', htu => "http://localhost$uri",
-            iat => time, jti => 'jti-' . ++$count, ath => encode_base64url(sha256($token)), %{ $args{claims} // {} },
-        },
-    );
-}
+# A proof for GET of that path.
+sub proof { my ($key, $token, $uri, @args) = @_; return Test::PhantomToken::DPoP::proof($key, $token, "http://localhost$uri", @args) }
 
 # A call with these proofs.
 sub prove {
