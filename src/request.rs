@@ -188,8 +188,9 @@ impl<'r> Request<'r> {
                 }
                 None => server,
             };
-            // An absolute URL in the request line goes before the header.
-            let is_same = sent.split_at_checked(server.len()).is_some_and(|(host, port)| {
+            // An absolute URL in the request line goes before the header. NGINX takes away a dot at the end of the host.
+            let is_same = sent.split_at_checked(server.len()).is_some_and(|(host, rest)| {
+                let port = rest.strip_prefix(b".").unwrap_or(rest);
                 host.eq_ignore_ascii_case(server) && matches!(port, [] | [b':', ..])
             });
             if is_same { sent } else { server }

@@ -6,7 +6,6 @@
 use strict;
 use warnings;
 
-use Digest::SHA qw(sha256);
 use JSON::PP;
 use MIME::Base64 qw(encode_base64url);
 use Test::More;
@@ -26,7 +25,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(268);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(280);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
@@ -149,6 +148,11 @@ passed('another spelling', prove('/a%7eb/%c3%a4', $token,
 passed('another method', prove('/a', $token, [good('/a', claims => { htm => 'POST' })], method => 'POST', body => 'x'), $jwt);
 passed('the port that the client has named', prove('/a', $token,
     [good('', claims => { htu => 'http://localhost:8080/a' })], host => 'localhost:8080'), $jwt);
+for my $host (qw(localhost. localhost.:8080 LocalHost.:8080)) {
+    passed("the root of all names, $host", prove('/a', $token, [good('', claims => { htu => "http://$host/a" })], host => $host), $jwt);
+}
+passed('the root of all names in the request alone', prove('/a', $token,
+    [good('', claims => { htu => 'http://localhost:8080/a' })], host => 'localhost.:8080'), $jwt);
 passed('a clock that is ahead', prove('/a', $token, [good('/a', claims => { iat => time + 20 })]), $jwt);
 passed('without a cache', prove('/uncached', $token, [good('/uncached')]), $jwt);
 

@@ -128,8 +128,14 @@ fn is_same_authority(one: &[u8], other: &[u8], scheme: &[u8]) -> bool {
     }
 }
 
-/// Host and port of an authority. `None`: there is a user in it, or what should be the port is none.
+/// Host and port of an authority; the host without a dot at its end, which to NGINX is the same one. `None`: there
+/// is a user in it, or what should be the port is none.
 fn host_and_port(authority: &[u8], default: u16) -> Option<(&[u8], u16)> {
+    let (host, port) = split_port(authority, default)?;
+    Some((host.strip_suffix(b".").unwrap_or(host), port))
+}
+
+fn split_port(authority: &[u8], default: u16) -> Option<(&[u8], u16)> {
     if authority.contains(&b'@') {
         return None;
     }

@@ -38,6 +38,9 @@ fn the_same_url() {
         ("http://api.example:80/a", "http://api.example/", "/a"),
         ("http://api.example:8080/a", "http://api.example:8080", "/a"),
         ("https://[2001:DB8::1]/a", "https://[2001:db8::1]:443", "/a"),
+        ("https://api.example./a", "https://api.example", "/a"),
+        ("https://api.example/a", "https://api.example.:443", "/a"),
+        ("https://api.example.:8443/a", "https://api.example.:8443", "/a"),
         ("https://api.example", "https://api.example", "/"),
         ("https://api.example/", "https://api.example", "/?x=1"),
         ("https://api.example?x#y", "https://api.example", "/"),
@@ -64,6 +67,9 @@ fn another_url() {
         ("https://api.example:443x/a", "https://api.example", "/a"),
         ("https://api.example:65979/a", "https://api.example", "/a"),
         ("https://api.example.evil/a", "https://api.example", "/a"),
+        ("https://api.example../a", "https://api.example", "/a"),
+        ("https://api.example..:443/a", "https://api.example.", "/a"),
+        ("https://.api.example/a", "https://api.example", "/a"),
         ("https://api.example@evil/a", "https://api.example", "/a"),
         ("https://user@api.example/a", "https://api.example", "/a"),
         ("https://[2001:db8::1/a", "https://[2001:db8::1]", "/a"),
@@ -95,7 +101,9 @@ fn hosts_of_requests() {
     assert!(is("https://api.example/a", at(b"api.example:443"), "/a"));
     assert!(!is("https://api.example/a", Base::of_host(false, b"api.example"), "/a"));
     // Whatever a request has said: nothing but a host counts.
-    for authority in [&b""[..], b"user@api.example", b":443", b"api.example:x", b"api.example/x"] {
+    for authority in
+        [&b""[..], b".", b".:443", b"user@api.example", b":443", b"api.example:x", b"api.example/x"]
+    {
         let shown = authority.escape_ascii().to_string();
         for htu in [format!("https://{shown}/a"), "https://api.example/a".to_owned()] {
             let found = is(&htu, Base::of_host(true, authority), "/a");
@@ -118,6 +126,7 @@ fn bases() {
         ("https:///a", BaseFault::Scheme),
         ("https:a", BaseFault::Scheme),
         ("https://:443", BaseFault::Scheme),
+        ("https://.:443", BaseFault::Scheme),
         ("https://api.example:99999", BaseFault::Scheme),
         ("ftp://api.example", BaseFault::Scheme),
     ] {
