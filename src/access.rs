@@ -246,6 +246,8 @@ fn look_up(
     let (status, outcome, age) = match found {
         LookUp::Miss => {
             location.tell_emptied(request.log());
+            // What another location has found is not for this one.
+            context.cache_status.set(CacheStatus::None);
             return None;
         }
         LookUp::Active { facts, record, age, .. } => {

@@ -184,7 +184,7 @@ pub(crate) struct Context {
     pub(crate) cache_status: Cell<CacheStatus>,
     /// Why the request was refused last.
     pub(crate) reason: Cell<Option<Reason>>,
-    /// What a refusal with [`Reason::Binding`] is about.
+    /// What is wrong with how the token is bound, until the refusal has said so.
     pub(crate) binding_error: Cell<Option<BindingError>>,
     /// The client's `Authorization` value, before anything was replaced.
     pub(crate) authorization: Cell<ngx_str_t>,

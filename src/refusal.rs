@@ -51,7 +51,8 @@ pub(crate) fn refuse(
 ) -> ngx_int_t {
     let location = request.location();
     context.reason.set(Some(reason));
-    let binding_error = context.binding_error.get().filter(|&error| match reason {
+    // A later refusal of the request, in another location, is about something else.
+    let binding_error = context.binding_error.take().filter(|&error| match reason {
         Reason::Binding => true,
         Reason::Overload => error == BindingError::NoRoom,
         _ => false,
