@@ -268,8 +268,13 @@ pub(crate) fn look_up(waiting: Request<'_>) {
     reopen(waiting);
 }
 
-/// A request that waits learns that another worker's question has failed.
+/// A request that waits learns that another worker's question has failed. That worker had no keys to go on with; this
+/// one may have.
 pub(crate) fn fail(waiting: Request<'_>, reason: Reason, retry_after: &[u8]) {
+    if keys::go_on(waiting) {
+        reopen(waiting);
+        return;
+    }
     tell(waiting, &Outcome::Refused { reason, retry_after: string_over(retry_after) });
 }
 

@@ -231,8 +231,11 @@ pub(crate) struct Context {
     pub(crate) ticket: Cell<Option<(*const Zone, Ticket)>>,
     /// The number of the server that is asked.
     pub(crate) server: Cell<u64>,
-    /// When the request waits no longer, on NGINX's monotonic clock.
-    pub(crate) wait_until: Cell<ngx_msec_t>,
+    /// How long the request may wait for others, in milliseconds: for keys and for a verdict together, in the location
+    /// that asks.
+    pub(crate) wait_left: Cell<ngx_msec_t>,
+    /// When it began to wait for what it waits for now, on NGINX's monotonic clock.
+    pub(crate) waits_since: Cell<ngx_msec_t>,
     /// What the request waited for in another worker has ended with a verdict. If it is not in the cache, this
     /// request asks and follows nobody again.
     pub(crate) followed: Cell<bool>,
@@ -305,7 +308,8 @@ impl Context {
                 flight: Cell::new(ptr::null_mut()),
                 ticket: Cell::new(None),
                 server: Cell::new(0),
-                wait_until: Cell::new(0),
+                wait_left: Cell::new(0),
+                waits_since: Cell::new(0),
                 followed: Cell::new(false),
                 asked_in: Cell::new(ptr::null()),
                 for_keys: Cell::new(false),

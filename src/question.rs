@@ -125,16 +125,17 @@ fn begin(
     // A verdict that may not be kept serves one worker: who followed it in vain would do so again and again where
     // another worker has more requests with the token.
     let follows = !context.followed.get();
-    let waited = stop_waiting(context);
+    stop_waiting(context);
+    // SAFETY: NGINX has set its clock.
+    let now = unsafe { nginx_sys::ngx_current_msec };
+    let goes_on = context.stage.get() == Stage::Open && ptr::eq(context.asked_in.get(), location);
+    if !goes_on {
+        context.asked_at.set(now);
+        context.wait_left.set(location.lock_timeout);
+    }
     context.location.set(location);
     context.asked_in.set(location);
     watch_end(request, context).ok_or(Reason::Internal)?;
-    // SAFETY: NGINX has set its clock.
-    let now = unsafe { nginx_sys::ngx_current_msec };
-    if !waited {
-        context.asked_at.set(now);
-        context.wait_until.set(now.saturating_add(location.lock_timeout));
-    }
     context.asked.set(request::now());
     context.for_keys.set(matches!(what, What::Keys(_)));
 
@@ -161,10 +162,11 @@ fn begin(
             }
         }
     };
-    let left = context.wait_until.get().saturating_sub(now);
+    let left = context.wait_left.get();
     if left == 0 {
         return Err(Reason::Overload);
     }
+    context.waits_since.set(now);
     // SAFETY: in the table; `ended` leaves the wait when the request ends.
     let waiter = unsafe { flight::wait(flight, request, left) };
     context.waiter.set(waiter.ok_or(Reason::Internal)?.as_ptr());
@@ -320,9 +322,14 @@ pub(crate) fn stop_waiting(context: &Context) -> bool {
 }
 
 fn end_wait(context: &Context, waiter: NonNull<flight::Waiter>) {
-    // SAFETY: the waiter lies in the pool of the request, as the context does.
-    unsafe { flight::leave(waiter) };
+    // SAFETY: the waiter lies in the pool of the request, as the context does. NGINX has set its clock.
+    let now = unsafe {
+        flight::leave(waiter);
+        nginx_sys::ngx_current_msec
+    };
     context.waiter.set(ptr::null_mut());
+    let waited = now.wrapping_sub(context.waits_since.get());
+    context.wait_left.set(context.wait_left.get().saturating_sub(waited));
     context.followed.set(false);
 }
 

@@ -94,6 +94,23 @@ pub(super) fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) 
     }
 }
 
+/// Keys could not be fetched by another worker. Says whether this one has some that go on for a request that waits
+/// for them.
+pub(super) fn go_on(waiting: Request<'_>) -> bool {
+    // SAFETY: the context lives in the pool of the waiting request.
+    let Some(context) = Context::of(waiting).map(|context| unsafe { context.as_ref() }) else {
+        return false;
+    };
+    let now = request::now();
+    let place =
+        context.for_keys.get().then(|| Place::of(asked_in(waiting, context), waiting.server()));
+    let Some(place) = place.flatten().filter(|place| place.find(now).is_some()) else {
+        return false;
+    };
+    place.pause(now);
+    true
+}
+
 fn fetched(
     question: Request<'_>,
     context: &Context,
