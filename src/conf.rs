@@ -182,7 +182,10 @@ pub(crate) struct LocationConf {
     pub(crate) issuer: ngx_str_t,
     /// `&[u8]`s of `phantom_token_audience`; null: any.
     pub(crate) audiences: *mut ngx_array_t,
+    /// Of JWTs that are verified, and of DPoP proofs.
     pub(crate) leeway: ngx_msec_t,
+    /// Where it stands, if anywhere.
+    pub(crate) leeway_at: Option<Position>,
     pub(crate) accept_jwt: ngx_uint_t,
     pub(crate) accept_jwt_at: Position,
     /// The last directive that is of no use without keys, and where it stands.
@@ -346,7 +349,12 @@ impl LocationConf {
         self.keys().map(Keys::identity) == other.keys().map(Keys::identity)
             && same_issuer
             && self.audiences() == other.audiences()
-            && self.leeway == other.leeway
+            && self.jwt_leeway() == other.jwt_leeway()
+    }
+
+    /// The leeway of JWTs; 0 where none is verified, and it is that of DPoP proofs alone.
+    pub(crate) fn jwt_leeway(&self) -> ngx_msec_t {
+        if self.keys.is_null() { 0 } else { self.leeway }
     }
 
     /// Whether a verdict of `other` is one for this location, which asks nobody: what this one wants verified was.
@@ -522,6 +530,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 leeway: ngx_msec_t::MAX,
                 accept_jwt: UNSET,
                 accept_jwt_at: nowhere,
+                leeway_at: None,
                 needs_keys: None,
                 header: ngx_str_t::empty(),
                 envelope_header: ngx_str_t::empty(),

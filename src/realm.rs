@@ -76,7 +76,7 @@ fn fixed_part(request: Request<'_>, location: &LocationConf) -> RealmKey {
     let keys = location.keys().map_or(&[][..], |keys| keys.identity());
     let audiences = location.audiences();
     let audience_count = audiences.len().to_le_bytes();
-    let leeway = location.leeway.to_le_bytes();
+    let leeway = location.jwt_leeway().to_le_bytes();
     RealmKey::new(
         location.secret(),
         [mode(location), &identity[..], accept, client_id, &count[..], &parameters[..]]

@@ -25,7 +25,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(280);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(296);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
@@ -52,6 +52,8 @@ http {
         location /off { phantom_token_binding off; proxy_pass http://127.0.0.1:8082; }
         location /required { phantom_token_binding required; proxy_pass http://127.0.0.1:8082; }
         location /uncached { phantom_token_cache off; proxy_pass http://127.0.0.1:8082; }
+        location /punctual { phantom_token_leeway 0; proxy_pass http://127.0.0.1:8082; }
+        location /early { phantom_token_leeway 5m; proxy_pass http://127.0.0.1:8082; }
         location /behind/ { phantom_token_dpop_base https://api.example:443/v1/; proxy_pass http://127.0.0.1:8082; }
         location /try { try_files /none /tried; }
         location /tried { proxy_pass http://127.0.0.1:8082; }
@@ -154,6 +156,10 @@ for my $host (qw(localhost. localhost.:8080 LocalHost.:8080)) {
 passed('the root of all names in the request alone', prove('/a', $token,
     [good('', claims => { htu => 'http://localhost:8080/a' })], host => 'localhost.:8080'), $jwt);
 passed('a clock that is ahead', prove('/a', $token, [good('/a', claims => { iat => time + 20 })]), $jwt);
+passed('no leeway', prove('/punctual', $token, [good('/punctual')]), $jwt);
+my $early = prove('/early', $token, [good('/early', claims => { iat => time + 120 })]);
+passed('much leeway', $early, $jwt);
+is($early->header('Cache-Status'), 'HIT', 'much leeway: the verdict is that of the other locations');
 passed('without a cache', prove('/uncached', $token, [good('/uncached')]), $jwt);
 
 # Each rule broken.
@@ -189,6 +195,12 @@ for (
     my ($name, $proofs, $why) = @$_;
     refused($name, prove('/a', $token, $proofs), $invalid_proof, $why);
 }
+refused('to come, without leeway', prove('/punctual', $token, [good('/punctual', claims => { iat => time + 20 })]),
+    $invalid_proof, qr/"iat" is to come/);
+refused('to come, beyond much leeway', prove('/early', $token, [good('/early', claims => { iat => time + 360 })]),
+    $invalid_proof, qr/"iat" is to come/);
+refused('too old, whatever the leeway', prove('/early', $token, [good('/early', claims => { iat => time - 70 })]),
+    $invalid_proof, qr/more than 60 seconds ago/);
 
 # Bearer is not DPoP, and the reverse.
 

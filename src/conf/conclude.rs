@@ -103,12 +103,21 @@ impl LocationConf {
     /// be an open door. A server block may leave the keys to its locations; who asks nobody needs none.
     fn check_keys(&self, cf: &ngx_conf_t) -> Result<(), Fault> {
         let relies_on_keys = !self.question_uri().is_null() && !has_locations(cf);
-        match self.needs_keys {
-            Some((name, at)) if self.keys.is_null() && relies_on_keys => Err(Fault {
+        if !self.keys.is_null() || !relies_on_keys {
+            return Ok(());
+        }
+        match (self.needs_keys, self.leeway_at) {
+            (Some((name, at)), _) => Err(Fault {
                 text: format!(
                     "\"{name}\" needs \"phantom_token_jwks\": without keys nothing that a JWT says is \
                      verified"
                 ),
+                at,
+            }),
+            (None, Some(at)) if self.binding == binding::OFF => Err(Fault {
+                text: "\"phantom_token_leeway\" needs \"phantom_token_jwks\", or a \"phantom_token_binding\" \
+                       that is not off: neither JWTs nor DPoP proofs are verified"
+                    .into(),
                 at,
             }),
             _ => Ok(()),

@@ -106,6 +106,7 @@ impl LocationConf {
         string(&mut self.issuer, outer.issuer, b"");
         pointer(&mut self.audiences, outer.audiences);
         number(&mut self.leeway, outer.leeway, ngx_msec_t::MAX, 30 * 1000);
+        self.leeway_at = self.leeway_at.or(outer.leeway_at);
         self.needs_keys = self.needs_keys.or(outer.needs_keys);
         if self.accept_jwt == UNSET {
             self.accept_jwt_at = outer.accept_jwt_at;

@@ -123,7 +123,7 @@ pub(super) unsafe extern "C" fn set_leeway(
         if conf.leeway > MAX_LEEWAY {
             return Err(Fault::Leeway(shown(text(args.first()))));
         }
-        conf.needs_keys = Some(("phantom_token_leeway", Position::of(cf)));
+        conf.leeway_at = Some(Position::of(cf));
         Ok(())
     })
 }
