@@ -44,7 +44,7 @@ fn objection_of(
     carried: Carried,
 ) -> Option<Reason> {
     let facts = Facts::read(carried.facts());
-    if context.is_dpop.get() && facts.key.is_none() {
+    if context.is_dpop.get() && facts.key.is_none() && !facts.other_binding {
         return refused(context, BindingError::NoKey);
     }
     let certificate = || certificate(request, location);

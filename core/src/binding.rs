@@ -40,8 +40,11 @@ pub enum BindingError {
     /// Whether it was used before could not be told the next time.
     #[error("there is no room to remember the DPoP proof: make \"phantom_token_dpop_zone\" larger")]
     NoRoom,
-    /// The token is bound by another method, or in a way that cannot be read.
-    #[error("the token is bound in a way that cannot be checked")]
+    /// The token is bound by another method, in a way that cannot be read, or to a key that the server does not name.
+    #[error(
+        "the token is bound in a way that cannot be checked: let the authorization server say in \"cnf\" to \
+         which certificate (x5t#S256) or key (jkt), also where its \"token_type\" is DPoP"
+    )]
     Other,
 }
 

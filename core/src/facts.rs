@@ -80,8 +80,9 @@ pub struct Facts<'a> {
     pub certificate: Option<&'a [u8; THUMBPRINT]>,
     /// `jkt` of `cnf`: SHA-256 thumbprint of the client's key (RFC 9449 section 6.1).
     pub key: Option<&'a [u8; THUMBPRINT]>,
-    /// There is a binding that is neither, or one that cannot be read, or two that contradict each other. A
-    /// token can be bound without it and without a thumbprint, too: see [`crate::record::Record::bound`].
+    /// There is a binding that is neither, or one that cannot be read, or two that contradict each other, or one
+    /// to a key that is not named. A token can be bound without it and without a thumbprint, too: see
+    /// [`crate::record::Record::bound`].
     pub other_binding: bool,
 }
 

@@ -29,7 +29,7 @@ pub enum Kind {
 pub struct Claims {
     /// `exp`.
     pub expires: Option<UnixMillis>,
-    /// There is a `cnf`: the token is bound to a sender.
+    /// There is a `cnf`, or a `token_type` that says so: the token is bound to a sender.
     pub bound: bool,
     /// `active`, which makes the JWT an introspection answer instead of an access token.
     pub active: Option<Active>,

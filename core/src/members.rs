@@ -47,7 +47,7 @@ pub(crate) struct Members {
     pub(crate) expires: Option<UnixMillis>,
     /// `exp` is there, but is no point in time.
     pub(crate) unreadable_exp: bool,
-    /// There is a `cnf`.
+    /// There is a `cnf`, or `token_type` is that of a token with one (RFC 9449 section 5).
     pub(crate) bound: bool,
     /// A refresh token: `token_type` says so, or `typ`, as Keycloak writes it.
     pub(crate) refresh: bool,
@@ -76,13 +76,19 @@ impl Members {
                 Err(Unreadable) => self.unreadable_exp = true,
             },
             Name::Cnf => self.bound |= !matches!(value, Value::Null),
-            Name::TokenType => self.refresh |= is("refresh_token"),
+            Name::TokenType => {
+                self.refresh |= is("refresh_token");
+                self.bound |= is(DPOP);
+            }
             Name::Typ => self.refresh |= is("Refresh") || is("Offline"),
             Name::TokenIntrospection => self.envelope = true,
             Name::Error => self.unsupported = value.text() == Some("unsupported_token_type"),
         }
     }
 }
+
+/// The `token_type` of a token that is bound to a key (RFC 9449 section 5), in any case (RFC 6749 section 5.1).
+pub(crate) const DPOP: &str = "DPoP";
 
 /// What is there is no point in time.
 pub(crate) struct Unreadable;
@@ -184,6 +190,12 @@ mod tests {
         }
         for text in [r#"{"token_type":"Bearer","typ":"Bearer"}"#, r#"{"typ":null}"#, "{}"] {
             assert!(!read(text).refresh, "{text}");
+        }
+        for text in [r#"{"token_type":"DPoP"}"#, r#"{"token_type":"dpop","cnf":null}"#] {
+            assert!(read(text).bound && !read(text).refresh, "{text}");
+        }
+        for text in [r#"{"token_type":"Bearer"}"#, r#"{"token_type":["DPoP"]}"#, r#"{"DPoP":1}"#] {
+            assert!(!read(text).bound, "{text}");
         }
         assert!(read(r#"{"cnf":{}}"#).bound);
         assert!(read(r#"{"cnf":0}"#).bound);

@@ -66,7 +66,8 @@ pub struct Record {
     pub expires: Option<UnixMillis>,
     /// What the answer said of its own life.
     pub directives: CacheDirectives,
-    /// The token is bound to a sender: `cnf` was in the answer or in the JWT (RFC 8705, RFC 9449).
+    /// The token is bound to a sender: `cnf` was in the answer or in the JWT (RFC 8705, RFC 9449), or a `token_type`
+    /// that says so.
     pub bound: bool,
 }
 

@@ -232,6 +232,43 @@ fn what_an_exchange_issues_may_be_bound() {
     }
 }
 
+/// Any source may say that the token is bound to a key (RFC 9449 sections 5 and 6.2); to which one must be known.
+#[test]
+fn a_token_of_type_dpop_has_a_key() {
+    let of = |sources: &[&str]| {
+        let bytes = collected(sources);
+        let facts = Facts::read(&bytes);
+        (facts.key.is_some(), facts.other_binding)
+    };
+    let thumbprint = Base64Display::new(&[1; 32], &URL_SAFE_NO_PAD).to_string();
+    let jkt = format!(r#"{{"cnf":{{"jkt":"{thumbprint}"}}}}"#);
+    let x5t = format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
+    let both = format!(r#"{{"token_type":"DPoP",{}"#, &jkt[1..]);
+    for dpop in [
+        r#"{"token_type":"DPoP"}"#,
+        r#"{"token_type":"dpop"}"#,
+        r#"{"token_\u0074ype":"\u0044PoP"}"#,
+    ] {
+        assert_eq!(of(&[dpop]), (false, true), "{dpop}");
+        assert_eq!(of(&["{}", dpop]), (false, true), "{dpop}");
+        assert_eq!(of(&[dpop, "{}"]), (false, true), "{dpop}");
+        assert_eq!(of(&[dpop, &x5t]), (false, true), "{dpop}");
+        assert_eq!(of(&[&jkt, dpop]), (true, false), "{dpop}");
+        assert_eq!(of(&[dpop, &jkt]), (true, false), "{dpop}");
+    }
+    assert_eq!(of(&[&both]), (true, false));
+    for other in [
+        r#"{"token_type":"Bearer"}"#,
+        r#"{"token_type":"N_A"}"#,
+        r#"{"token_type":["DPoP"]}"#,
+        r#"{"token_type":null}"#,
+        r#"{"x":{"token_type":"DPoP"}}"#,
+        r#"{"typ":"at+jwt"}"#,
+    ] {
+        assert_eq!(of(&[other]), (false, false), "{other}");
+    }
+}
+
 #[test]
 fn names_beyond_the_bound_are_not_kept() {
     let names: Vec<String> = (0..200).map(|n| format!("s{n}")).collect();

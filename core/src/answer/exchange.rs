@@ -4,6 +4,7 @@ use super::candidates::Candidates;
 use super::{AnswerError, Asked, Beside, MediaKind, MediaType, Verdict, media_type};
 use crate::json::{self, Value};
 use crate::jwt::{self, JwtError, Kind};
+use crate::members::DPOP;
 use crate::record::{CacheDirectives, Document, Record, UnixMillis};
 
 /// Longer lives are cut to this: no document is kept for so long.
@@ -63,7 +64,7 @@ impl<'a> Asked<'_, 'a, '_> {
                 0 => candidates.note(0, &value),
                 1 => life = seconds(&value),
                 2 => other_kind = !value.text().is_some_and(is_access_token),
-                _ => bound = value.text().is_some_and(|text| text.eq_ignore_ascii_case("DPoP")),
+                _ => bound = value.text().is_some_and(|text| text.eq_ignore_ascii_case(DPOP)),
             }
         })
         .map_err(AnswerError::Json)?;

@@ -8,6 +8,7 @@ use super::{
     SESSION, SUBJECT, THUMBPRINT,
 };
 use crate::key::FactsKey;
+use crate::members::DPOP;
 use crate::raw_json::{self, Text};
 
 /// Gathers the facts of one token from its sources, the one that counts most first: of what a source speaks
@@ -15,7 +16,8 @@ use crate::raw_json::{self, Text};
 ///
 /// A claim that is not what it should be (a number as `scope`, an element of `aud` that is no string), or that
 /// is there twice, counts as one that names nobody: no requirement is met by it, nor by a later source.
-/// `null` is no claim. Bindings add up: whatever any source binds the token to must be shown.
+/// `null` is no claim. Bindings add up: whatever any source binds the token to must be shown, and where one says that
+/// it is bound to a key (`token_type`, RFC 9449 section 5), one must say to which.
 pub struct Collector<'k> {
     name: &'k FactsKey,
     scopes: Names,
@@ -25,6 +27,8 @@ pub struct Collector<'k> {
     session: Single,
     certificate: Option<[u8; THUMBPRINT]>,
     key: Option<[u8; THUMBPRINT]>,
+    /// There must be a `key`.
+    dpop: bool,
     other_binding: bool,
 }
 
@@ -143,6 +147,7 @@ impl<'k> Collector<'k> {
             session: Single::Unsaid,
             certificate: None,
             key: None,
+            dpop: false,
             other_binding: false,
         }
     }
@@ -160,19 +165,21 @@ impl<'k> Collector<'k> {
         self.client.take(client, |name| digest(Kind::Client, name));
         self.session.take(source.get(Member::Sid), |name| digest(Kind::Session, name));
         self.binding(source.get(Member::Cnf));
+        self.token_type(source.get(Member::TokenType));
     }
 
     /// Takes what the answer to an exchange says of the token that it issues: the scope, if nothing was said of it
-    /// before, and that the token is bound to a key (`token_type`, RFC 9449 section 5), which must be known by now.
+    /// before, and that the token is bound to a key.
     pub fn issued(&mut self, object: &[u8]) {
         let Some(source) = Source::read(object) else { return };
         self.scope(&source);
-        let mut dpop = false;
-        let is_dpop = |name: &str| dpop = name.eq_ignore_ascii_case("DPoP");
-        if let Claim::Json(json) = source.get(Member::TokenType) {
-            string(json, is_dpop);
+        self.token_type(source.get(Member::TokenType));
+    }
+
+    fn token_type(&mut self, claim: Claim<'_>) {
+        if let Claim::Json(json) = claim {
+            string(json, |name| self.dpop |= name.eq_ignore_ascii_case(DPOP));
         }
-        self.other_binding |= dpop && self.key.is_none();
     }
 
     fn scope(&mut self, source: &Source<'_>) {
@@ -226,7 +233,8 @@ impl<'k> Collector<'k> {
         let (scopes, audiences) = (self.scopes.all(), self.audiences.all());
         let singles = [(&self.subject, SUBJECT), (&self.client, CLIENT), (&self.session, SESSION)];
         let thumbprints = [(&self.certificate, CERTIFICATE), (&self.key, KEY)];
-        let mut others = if self.other_binding { OTHER_BINDING } else { 0 };
+        let unknown_key = self.dpop && self.key.is_none();
+        let mut others = if self.other_binding || unknown_key { OTHER_BINDING } else { 0 };
         others |=
             singles.iter().filter(|(it, _)| it.digest().is_some()).map(|(_, bit)| bit).sum::<u8>();
         others |= thumbprints.iter().filter(|(it, _)| it.is_some()).map(|(_, bit)| bit).sum::<u8>();

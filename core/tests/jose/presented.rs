@@ -43,6 +43,8 @@ fn what_is_recorded() {
     }
     let bound = p256().jwt("ES256", HEADER, &and(r#""cnf":{"jkt":"x"}"#));
     assert!(judge(&bound, &all_keys(), NOW).unwrap().bound);
+    let typed = p256().jwt("ES256", HEADER, &and(r#""token_type":"DPoP""#));
+    assert!(judge(&typed, &all_keys(), NOW).unwrap().bound);
     let mut scratch = vec![0; bound.len()];
     let jwt = bound.as_bytes();
     let claims = by_value::judge(jwt, Document::ClaimsJwt, &all_keys(), &EXPECT, NOW, &mut scratch);

@@ -25,14 +25,19 @@ pub struct Facts {
 pub fn facts(kind: Document, document: &[u8], is_json: bool, body: &[u8]) -> Facts {
     let own = claims::claims(kind, document).unwrap_or_default();
     let around = if is_json { json::object(body).unwrap_or_default() } else { Object::new() };
-    let (all, scope): (Vec<&Object>, Vec<&Object>) = match kind {
+    // An exchange says of the token that it issues the scope and the type alone.
+    let (all, with_issued): (Vec<&Object>, Vec<&Object>) = match kind {
         Document::Jwt => (vec![&own, &around], vec![&own, &around]),
         Document::Exchanged => (vec![&own], vec![&own, &around]),
         _ => (vec![&own], vec![&own]),
     };
-    let (certificate, key, other_binding) = bindings(&all);
+    let (certificate, key, unreadable) = bindings(&all);
+    // Where a source says that there is a key, it has to be known.
+    let mut types = with_issued.iter().flat_map(|source| json::all(source, "token_type"));
+    let is_dpop = types.any(|it| it.text().is_some_and(|text| text.to_ascii_lowercase() == "dpop"));
+    let other_binding = unreadable || (is_dpop && key.is_none());
     Facts {
-        scopes: distinct(match said(&scope, &["scope", "scp"]) {
+        scopes: distinct(match said(&with_issued, &["scope", "scp"]) {
             Some(Said::Once(Value::Text(text))) => words(&text.text),
             said => names(said),
         }),

@@ -10,7 +10,7 @@ pub struct Members {
     pub active: Option<bool>,
     /// `exp`; an error if it is there and no point in time.
     pub exp: Result<Option<Seconds>, ()>,
-    /// There is a `cnf`.
+    /// There is a `cnf`, or the type of a token that has one.
     pub bound: bool,
     /// A refresh token.
     pub refresh: bool,
@@ -39,7 +39,7 @@ pub fn members(object: &Object) -> Option<Members> {
             None | Some(Value::Null) => Ok(None),
             Some(value) => seconds(value).map(Some).ok_or(()),
         },
-        bound: !matches!(only("cnf")?, None | Some(Value::Null)),
+        bound: !matches!(only("cnf")?, None | Some(Value::Null)) || is(token_type, &["dpop"]),
         refresh: is(token_type, &["refresh_token"]) || is(typ, &["refresh", "offline"]),
         envelope: only("token_introspection")?.is_some(),
         unsupported: only("error")?.and_then(Value::text) == Some("unsupported_token_type"),

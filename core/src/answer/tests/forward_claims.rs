@@ -18,7 +18,7 @@ fn the_members_are_the_claims() {
     let bodies = [
         r#"{"active":true}"#.to_owned(),
         r#"{"active":true,"sub":"a","sub":"b"}"#.to_owned(),
-        r#"{"sub":"x","active":true,"scope":"a b","aud":["x"],"token_type":"DPoP"}"#.to_owned(),
+        r#"{"sub":"x","active":true,"scope":"a b","aud":["x"],"token_type":"Bearer"}"#.to_owned(),
         // What would hold a JWT under `forward jwt` is a claim like any other.
         format!(r#"{{"active":true,"jwt":"{jwt}","phantom_token":1,"jwt":null}}"#),
         r#"{"active":true,"cnf":null,"nbf":null,"exp":null}"#.to_owned(),

@@ -105,8 +105,11 @@ fn inactive_in_json() {
             assert_eq!(ok(JSON, &json), Ok(Found::Inactive), "{json}");
         }
     }
-    let json = format!(r#"{{"active":true,"token_type":"DPoP","typ":"Bearer","jwt":"{jwt}"}}"#);
-    assert_eq!(ok(JSON, &json), Ok(active(&jwt)));
+    for (token_type, bound) in [("Bearer", false), ("DPoP", true), ("dpop", true)] {
+        let kind = format!(r#""token_type":"{token_type}","typ":"Bearer""#);
+        let json = format!(r#"{{"active":true,{kind},"jwt":"{jwt}"}}"#);
+        assert_eq!(ok(JSON, &json), Ok(active_until(&jwt, None, bound)), "{json}");
+    }
 }
 
 #[test]
