@@ -4,6 +4,7 @@ use jsonwebtoken::Algorithm;
 
 use super::ProofError;
 use crate::jose::{ClientKey, Named};
+use crate::json;
 use crate::raw_json::{self, Text};
 
 /// What the header says.
@@ -41,6 +42,8 @@ impl<'a> Header<'a> {
         let mut repeated = false;
         let mut critical = false;
         let (mut typ, mut alg, mut jwk) = (None, None, None);
+        // All of it, since what is read in parts below is not looked into.
+        json::object(header, |_| None::<()>, |(), _| {}).map_err(|_| ProofError::Header)?;
         raw_json::members(header, Parameter::of, |parameter, value| {
             let Some(parameter) = parameter else { return };
             let bit = 1 << (parameter as u8);

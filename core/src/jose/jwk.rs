@@ -49,6 +49,7 @@ impl Jwk {
 
 /// The members that count.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Name {
     Kty,
     Use,
@@ -103,6 +104,7 @@ pub(super) struct Members<'a> {
     private: bool,
     secret: bool,
     malformed: bool,
+    seen: u16,
 }
 
 impl<'a> Members<'a> {
@@ -118,8 +120,11 @@ impl<'a> Members<'a> {
         members
     }
 
-    /// Null counts as absent.
+    /// Null counts as absent, but for what is there twice: two readers could take different ones.
     fn note(&mut self, name: Name, value: &'a str) {
+        let bit = 1 << (name as u8);
+        self.malformed |= self.seen & bit != 0;
+        self.seen |= bit;
         let place = match name {
             Name::Kty => &mut self.kty,
             Name::Use => &mut self.usage,
@@ -135,18 +140,17 @@ impl<'a> Members<'a> {
                 let read = raw_json::elements(value, |operation| {
                     verifies |= string(operation).is_some_and(|it| it == "verify");
                 });
-                self.malformed |= read.is_err() || self.verifies.replace(verifies).is_some();
+                self.malformed |= read.is_err();
+                self.verifies = Some(verifies);
                 return;
             }
             Name::Private => return self.private = true,
             Name::Secret => return self.secret = true,
         };
-        if value == "null" && place.is_none() {
-            return;
+        if value != "null" {
+            *place = string(value);
+            self.malformed |= place.is_none();
         }
-        let text = string(value);
-        self.malformed |= place.is_some() || text.is_none();
-        *place = text;
     }
 
     fn public(&self) -> Result<Public, KeyFault> {

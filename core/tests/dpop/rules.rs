@@ -61,6 +61,8 @@ fn a_key_is_found_again_for_its_algorithm_alone() {
 #[test]
 fn headers() {
     let jwk = p256().members();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let deep = format!(r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{{JWK}},"x":{deep}}}"#);
     let cases: &[(&str, Result<(), ProofError>)] = &[
         (r#"{"jwk":{JWK},"alg":"ES256","typ":"dpop+jwt","kid":"x","x5c":[]}"#, Ok(())),
         (r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{JWK,"alg":"ES256","use":"sig"}}"#, Ok(())),
@@ -77,6 +79,10 @@ fn headers() {
         (r#"{"typ":"dpop+jwt","alg":"ES256","alg":"ES256","jwk":{JWK}}"#, Err(ProofError::Header)),
         (r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{JWK},"jwk":{JWK}}"#, Err(ProofError::Header)),
         (r#"[]"#, Err(ProofError::Header)),
+        // What nobody asks for is JSON all the same.
+        (r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{JWK},"x":"\ud800"}"#, Err(ProofError::Header)),
+        (r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{JWK,"x5c":"\ud800"}}"#, Err(ProofError::Header)),
+        (&deep, Err(ProofError::Header)),
         (r#"{"typ":"JWT","alg":"ES256","jwk":{JWK}}"#, Err(ProofError::Type)),
         (r#"{"typ":"DPoP+JWT","alg":"ES256","jwk":{JWK}}"#, Err(ProofError::Type)),
         (r#"{"typ":"at+jwt","alg":"ES256","jwk":{JWK}}"#, Err(ProofError::Type)),
@@ -115,6 +121,10 @@ fn headers() {
         ),
         (
             r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{JWK,"x":"AA"}}"#,
+            Err(ProofError::Key(KeyFault::Malformed)),
+        ),
+        (
+            r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{"x":null,JWK}}"#,
             Err(ProofError::Key(KeyFault::Malformed)),
         ),
         (r#"{"typ":"dpop+jwt","alg":"ES256","jwk":{}}"#, Err(ProofError::Key(KeyFault::Malformed))),

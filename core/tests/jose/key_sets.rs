@@ -119,6 +119,10 @@ fn uses() {
         (r#""use":"sig","use":"sig""#, KeyFault::Malformed),
         (r#""use":"sig","us\u0065":null"#, KeyFault::Malformed),
         (r#""kid":"a","kid":"b""#, KeyFault::Malformed),
+        (r#""use":null,"use":"sig""#, KeyFault::Malformed),
+        (r#""use":null,"use":null"#, KeyFault::Malformed),
+        (r#""kid":null,"kid":"a""#, KeyFault::Malformed),
+        (r#""x":null"#, KeyFault::Malformed),
         (r#""kty":"EC""#, KeyFault::Malformed),
     ];
     for (members, fault) in cases {
