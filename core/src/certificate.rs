@@ -151,10 +151,10 @@ impl Decoder {
     fn finish(mut self) -> Result<[u8; 32], CertificateError> {
         self.decode()?;
         // A certificate is a SEQUENCE of 128 to 65,535 bytes: the length takes one or two bytes (X.690
-        // section 8.1.3).
+        // section 8.1.3), and no more than it needs (section 10.1).
         let said = match self.head {
-            [0x30, 0x81, len, _] => 3 + usize::from(len),
-            [0x30, 0x82, high, low] => 4 + usize::from(u16::from_be_bytes([high, low])),
+            [0x30, 0x81, len @ 0x80..=0xff, _] => 3 + usize::from(len),
+            [0x30, 0x82, high @ 1..=0xff, low] => 4 + usize::from(u16::from_be_bytes([high, low])),
             _ => return Err(CertificateError::Content),
         };
         if said == self.len {
@@ -268,6 +268,22 @@ mod tests {
             whole.replace('A', "*"),
         ] {
             assert!(thumbprint(value.as_bytes()).is_err(), "{value}");
+        }
+    }
+
+    /// DER has one way of writing a length (X.690 section 10.1).
+    #[test]
+    fn a_length_in_more_bytes_than_it_needs_is_no_certificate() {
+        let encoded = |head: &[u8], len: usize| base64(&[head, &vec![0; len]].concat());
+        for (value, is_der) in [
+            (encoded(&[0x30, 0x81, 0x80], 0x80), true),
+            (encoded(&[0x30, 0x81, 0x7f], 0x7f), false),
+            (encoded(&[0x30, 0x82, 0x01, 0x00], 0x100), true),
+            (encoded(&[0x30, 0x82, 0x00, 0xff], 0xff), false),
+            (encoded(&[0x30, 0x83, 0x00, 0x01, 0x00], 0x100), false),
+            (encoded(&[0x30, 0x80], 0x80), false),
+        ] {
+            assert_eq!(thumbprint(value.as_bytes()).is_ok(), is_der, "{value}");
         }
     }
 

@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use phantom_token_core::credentials::{Credentials, authorization, bare, in_query, without_cookie};
+use phantom_token_core::credentials::{
+    Credentials, authorization, bare, dpop, in_query, without_cookie,
+};
 use phantom_token_fuzz::reference::credentials as reference;
 
 fuzz_target!(|input: &[u8]| {
@@ -11,7 +13,10 @@ fuzz_target!(|input: &[u8]| {
     let (name, value) = (&input[..end], &input[end + 1..]);
 
     assert_eq!(found(authorization(value)), reference::authorization(value));
+    assert_eq!(found(dpop(value)), reference::dpop(value));
     assert_eq!(found(bare(value)), reference::bare(value));
+    // No value is of both schemes.
+    assert!(authorization(value) == Credentials::None || dpop(value) == Credentials::None);
     assert_eq!(in_query(value), reference::in_query(value, b"access_token"));
 
     // A name with separators in it is none that a cookie can have.

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod base64;
 pub mod cache_control;
+pub mod certificate;
 pub mod challenge;
 pub mod claims;
 pub mod credentials;

@@ -36,8 +36,19 @@ pub fn decode_url(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Base64url without padding of any bytes.
 pub fn encode_url(bytes: &[u8]) -> Vec<u8> {
+    encode(bytes, b"-_")
+}
+
+/// Base64 with padding of any bytes.
+pub fn encode_standard(bytes: &[u8]) -> Vec<u8> {
+    let digits = encode(bytes, b"+/");
+    let padding = b"=".repeat((4 - digits.len() % 4) % 4);
+    [digits, padding].concat()
+}
+
+fn encode(bytes: &[u8], last_two: &[u8; 2]) -> Vec<u8> {
     let mut alphabet: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').collect();
-    alphabet.extend(b"-_");
+    alphabet.extend(last_two);
     let bits: Vec<bool> =
         bytes.iter().flat_map(|&byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
     let digit = |bits: &[bool]| {

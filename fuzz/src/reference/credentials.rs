@@ -7,11 +7,20 @@ const BLANKS: &[u8] = b" \t";
 
 /// An `Authorization` value: `"Bearer" 1*SP b64token`.
 pub fn authorization(value: &[u8]) -> Found<'_> {
+    with_scheme(b"bearer", value)
+}
+
+/// `"DPoP" 1*SP token68`, which is the same by another name (RFC 9449 section 7.1, RFC 9110 section 11.2).
+pub fn dpop(value: &[u8]) -> Found<'_> {
+    with_scheme(b"dpop", value)
+}
+
+fn with_scheme<'a>(expected: &[u8], value: &'a [u8]) -> Found<'a> {
     let value = trim(value);
     let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let scheme = value.iter().take_while(|byte| is_tchar(byte)).count();
     let (scheme, rest) = value.split_at(scheme);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    if !scheme.eq_ignore_ascii_case(expected) {
         return None;
     }
     let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
