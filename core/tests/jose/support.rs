@@ -159,3 +159,62 @@ pub(crate) fn envelope(algorithm: &str) -> String {
     let header = format!(r#"{{"alg":"{algorithm}","typ":"token-introspection+jwt"}}"#);
     pair_for(algorithm).jwt(algorithm, &header, ENVELOPE)
 }
+
+pub(crate) fn bytes_of(base64url: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(base64url).unwrap()
+}
+
+/// Other numbers that come to the same, or almost, and whether they are a signature by the rules of the algorithm.
+pub(crate) fn other_signatures(pair: &Pair, signature: &[u8]) -> Vec<(Vec<u8>, bool)> {
+    let order = |hex: &str| {
+        let digits = hex.as_bytes().chunks(2).map(|it| std::str::from_utf8(it).unwrap());
+        digits.map(|it| u8::from_str_radix(it, 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let halves = signature.split_at(signature.len() / 2);
+    match pair {
+        // r and n - s (SEC 1 section 4.1.4).
+        Pair::P256(_) => {
+            let n = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+            vec![([halves.0, &less(&order(n), halves.1)].concat(), true)]
+        }
+        Pair::P384(_) => {
+            let n = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+            vec![([halves.0, &less(&order(n), halves.1)].concat(), true)]
+        }
+        // R and s + L, which RFC 8032 section 5.1.7 forbids.
+        Pair::Ed25519(_) => {
+            let l = "1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed";
+            let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
+            let zero = less(&order(l), &order(l));
+            let minus_l = less(&zero, &order(l));
+            let sum = less(&reversed(halves.1), &minus_l);
+            vec![([halves.0, &reversed(&sum)].concat(), false)]
+        }
+        // n - s, s + n, and s in more bytes (RFC 8017 section 8.2.2).
+        Pair::Rsa(pair) => {
+            let n = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key()).n;
+            let wide = |bytes: &[u8]| [&[0], bytes].concat();
+            let sum = less(&wide(signature), &less(&wide(&[0].repeat(n.len())), &wide(&n)));
+            let all = [less(&n, signature), sum, wide(signature)];
+            all.map(|other| (other, false)).to_vec()
+        }
+    }
+}
+
+/// The difference of two numbers of as many bytes, modulo what these hold.
+fn less(number: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut borrow = false;
+    let mut difference: Vec<u8> = number
+        .iter()
+        .zip(other)
+        .rev()
+        .map(|(one, other)| {
+            let (less, one_borrow) = one.overflowing_sub(*other);
+            let (less, other_borrow) = less.overflowing_sub(u8::from(borrow));
+            borrow = one_borrow | other_borrow;
+            less
+        })
+        .collect();
+    difference.reverse();
+    difference
+}
