@@ -16,7 +16,7 @@ use nginx_sys::{
     ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use phantom_token_core::answer::{Mode, Verification};
-use phantom_token_core::dpop::{Base, Proofs};
+use phantom_token_core::dpop::{Base, Nonces, Proofs};
 use phantom_token_core::flights::Flights;
 use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::jose::{Expect, KeySet};
@@ -120,6 +120,14 @@ impl Exchange {
     }
 }
 
+/// `phantom_token_dpop_nonce`: what proofs have to carry.
+pub(crate) struct DpopNonce {
+    /// For how long a nonce is accepted, in milliseconds; 0: none is asked for.
+    pub(crate) lifetime: i64,
+    /// What gives them, where machines share a secret; `None`: that of the zone of used proofs.
+    pub(crate) shared: Option<Nonces>,
+}
+
 /// What a worker checks DPoP proofs with, made at the first one.
 pub(crate) type Checker = RefCell<Option<Proofs>>;
 
@@ -201,6 +209,8 @@ pub(crate) struct LocationConf {
     pub(crate) binding: ngx_uint_t,
     /// `phantom_token_dpop_base`, in the cycle's memory; none: what the request says.
     pub(crate) dpop_base: Option<Base<'static>>,
+    /// `phantom_token_dpop_nonce`; null: not said.
+    pub(crate) dpop_nonce: *const DpopNonce,
     /// `phantom_token_client_certificate`; null: the connection's.
     pub(crate) client_certificate: *mut ngx_http_complex_value_t,
     /// `phantom_token_require_scope` and `phantom_token_require_audience`: `ngx_str_t`s; null: none.
@@ -252,7 +262,7 @@ pub(crate) struct LocationConf {
     /// The challenges, see [`LocationConf::challenge`].
     pub(crate) challenges: [ngx_str_t; 4],
     /// The same for the scheme `DPoP`, and last the one about proofs.
-    pub(crate) dpop_challenges: [ngx_str_t; 5],
+    pub(crate) dpop_challenges: [ngx_str_t; 6],
     /// What of the above a token must meet; null: it need meet nothing.
     pub(crate) policy: *const policy::Policy,
     /// Indexes of the variables that show what may be taken away or replaced: `$http_authorization`,
@@ -422,6 +432,12 @@ impl LocationConf {
         unsafe { self.parameters.as_ref().map_or(&[], |parameters| parameters.as_slice()) }
     }
 
+    /// What proofs have to carry, where they have to.
+    pub(crate) fn dpop_nonce(&self) -> Option<&DpopNonce> {
+        // SAFETY: null or in the cycle's pool.
+        unsafe { self.dpop_nonce.as_ref() }.filter(|nonce| nonce.lifetime != 0)
+    }
+
     /// The challenge that goes with `reason`.
     pub(crate) fn challenge(&self, reason: Reason) -> ngx_str_t {
         let [plain, invalid_request, invalid_token, insufficient_scope] = self.challenges;
@@ -431,13 +447,13 @@ impl LocationConf {
             Some(ChallengeError::InvalidToken) => invalid_token,
             Some(ChallengeError::InsufficientScope) => insufficient_scope,
             // No reason has it.
-            Some(ChallengeError::InvalidProof) => invalid_token,
+            Some(ChallengeError::InvalidProof | ChallengeError::UseNonce) => invalid_token,
         }
     }
 
     /// The challenge of the scheme `DPoP` that goes with an error.
     pub(crate) fn dpop_challenge(&self, error: Option<ChallengeError>) -> ngx_str_t {
-        let [plain, invalid_request, invalid_token, insufficient_scope, invalid_proof] =
+        let [plain, invalid_request, invalid_token, insufficient_scope, invalid_proof, use_nonce] =
             self.dpop_challenges;
         match error {
             None => plain,
@@ -445,6 +461,7 @@ impl LocationConf {
             Some(ChallengeError::InvalidToken) => invalid_token,
             Some(ChallengeError::InsufficientScope) => insufficient_scope,
             Some(ChallengeError::InvalidProof) => invalid_proof,
+            Some(ChallengeError::UseNonce) => use_nonce,
         }
     }
 
@@ -540,6 +557,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 resource: ResourceConf::unset(nowhere),
                 binding: UNSET,
                 dpop_base: None,
+                dpop_nonce: ptr::null(),
                 client_certificate: ptr::null_mut(),
                 required_scopes: ptr::null_mut(),
                 required_audiences: ptr::null_mut(),
@@ -578,7 +596,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
                 forwards_authorization: true,
                 fixed_realm: false,
                 challenges: [ngx_str_t::empty(); 4],
-                dpop_challenges: [ngx_str_t::empty(); 5],
+                dpop_challenges: [ngx_str_t::empty(); 6],
                 policy: ptr::null(),
                 variables: [0; 5],
                 secret: [0; 32],

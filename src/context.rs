@@ -16,7 +16,7 @@ use phantom_token_core::reason::Reason;
 use phantom_token_core::record::{Record, UnixMillis};
 
 use crate::cache_zone::Zone;
-use crate::conf::{LocationConf, TokenSource};
+use crate::conf::{DpopNonce, LocationConf, TokenSource};
 use crate::flight::{Flight, Waiter};
 use crate::headers::{self, Proof};
 use crate::pool::{Pool, string_over};
@@ -194,8 +194,8 @@ pub(crate) struct Context {
     pub(crate) token: Cell<ngx_str_t>,
     /// It was presented with the scheme `DPoP`.
     pub(crate) is_dpop: Cell<bool>,
-    /// The token that the proof was accepted for, and the thumbprint of its key: it is no replay of its own.
-    pub(crate) proven: Cell<Option<(ngx_str_t, [u8; 32])>>,
+    /// What the proof of the request was accepted for: it is no replay of its own.
+    pub(crate) proven: Cell<Option<Proven>>,
     /// Where the request waits, or where the verdict was applied; null: neither, or taken back since.
     pub(crate) location: Cell<*const LocationConf>,
     /// The `token=` variable that `token` was read from; null: from `Authorization`.
@@ -257,6 +257,17 @@ pub(crate) struct Context {
     pub(crate) watched: Cell<bool>,
     /// This request's place among those who wait, null if it never waited.
     pub(crate) waiter: Cell<*mut Waiter>,
+}
+
+/// What a DPoP proof was accepted for.
+#[derive(Clone, Copy)]
+pub(crate) struct Proven {
+    /// The token.
+    pub(crate) token: ngx_str_t,
+    /// The thumbprint of the key that it is bound to.
+    pub(crate) key: [u8; 32],
+    /// The nonce that was asked for; null: none.
+    pub(crate) nonce: *const DpopNonce,
 }
 
 /// A context as it lies in the pool, with the cleanup that it is found by.

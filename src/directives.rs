@@ -25,7 +25,9 @@ use crate::conf::choice::{binding, control, envelope, preflight};
 use crate::conf::{LocationConf, MainConf};
 use access::{set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_dpop_zone, set_limit, set_time_or_off};
-use policy::{set_client_certificate, set_dpop_base, set_required_names, set_requirement};
+use policy::{
+    set_client_certificate, set_dpop_base, set_dpop_nonce, set_required_names, set_requirement,
+};
 use question::{
     set_accept, set_credential, set_endpoint, set_exchange, set_forward, set_members, set_parameter,
 };
@@ -92,7 +94,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 43] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 44] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -197,6 +199,7 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 43] = [
         0,
     ),
     directive(ngx_string!("phantom_token_dpop_base"), NGX_CONF_TAKE1, set_dpop_base, 0),
+    directive(ngx_string!("phantom_token_dpop_nonce"), NGX_CONF_TAKE12, set_dpop_nonce, 0),
     ngx_command_t {
         type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1) as ngx_uint_t,
         conf: NGX_HTTP_MAIN_CONF_OFFSET,

@@ -2,14 +2,15 @@
 //! for the first time. It is checked once per request, however many locations an internal redirect leads it to.
 
 use core::num::NonZeroUsize;
+use core::ptr;
 
 use phantom_token_core::binding::BindingError;
-use phantom_token_core::dpop::{Base, Expect, Proofs, Target};
+use phantom_token_core::dpop::{Base, Expect, NONCE_LEN, Nonces, ProofError, Proofs, Target};
 use phantom_token_core::replay::Use;
 
 use crate::conf::LocationConf;
-use crate::context::Context;
-use crate::headers::Proof;
+use crate::context::{Context, Proven};
+use crate::headers::{self, Name, Proof};
 use crate::pool::{bytes_of, string_over};
 use crate::request::{self, Request};
 
@@ -26,12 +27,15 @@ pub(crate) fn check(
     if !context.is_dpop.get() {
         return Some(Err(BindingError::Scheme));
     }
-    // SAFETY: the token is in the request's memory, and so is the one that was proven.
+    // SAFETY: the token is in the request's memory.
     let token = unsafe { bytes_of(&context.token.get()) };
-    if let Some((proven, key)) = context.proven.get()
-        && key == *thumbprint
-        // SAFETY: as above.
-        && unsafe { bytes_of(&proven) } == token
+    let proven = context.proven.get().filter(|proven| {
+        // SAFETY: so is the one that was proven.
+        proven.key == *thumbprint && unsafe { bytes_of(&proven.token) } == token
+    });
+    let nonce = location.dpop_nonce();
+    if let Some(proven) = proven
+        && nonce.is_none_or(|nonce| ptr::eq(nonce, proven.nonce))
     {
         return Some(Ok(()));
     }
@@ -42,7 +46,12 @@ pub(crate) fn check(
     };
 
     let main = request.main_conf();
-    let (replays, names) = main.proof_zone()?.replays()?;
+    let zone = main.proof_zone()?;
+    let (replays, names) = zone.replays()?;
+    let nonces = match nonce {
+        Some(nonce) => Some((nonce.shared.as_ref().or(zone.nonces())?, nonce.lifetime)),
+        None => None,
+    };
     let request = request.main();
     let base =
         location.dpop_base.unwrap_or_else(|| Base::of_host(request.is_tls(), request.authority()));
@@ -52,6 +61,7 @@ pub(crate) fn check(
         token,
         thumbprint,
         leeway: i64::try_from(location.leeway).unwrap_or(0),
+        nonce: nonces,
     };
     let now = request::now();
     let checked = {
@@ -60,16 +70,41 @@ pub(crate) fn check(
         // SAFETY: the value is in the request's memory.
         proofs.check(unsafe { bytes_of(&proof) }, &expect, names, now)
     };
+    if let Some((nonces, _)) = nonces
+        && checked.map_or_else(ProofError::is_of_nonce, |proof| proof.renew)
+    {
+        give(request, nonces)?;
+    }
     let proof = match checked {
         Ok(proof) => proof,
         Err(error) => return Some(Err(error.into())),
     };
-    Some(match replays.note(proof.name, proof.until, u64::try_from(now / 1_000).ok()?) {
+    // Where another location has accepted it without this nonce, it was used for this very request.
+    let used = match proven {
+        Some(_) => Use::First,
+        None => replays.note(proof.name, proof.until, u64::try_from(now / 1_000).ok()?),
+    };
+    Some(match used {
         Use::First => {
-            context.proven.set(Some((string_over(token), *thumbprint)));
+            let nonce = nonce.map_or(ptr::null(), ptr::from_ref);
+            context.proven.set(Some(Proven { token: string_over(token), key: *thumbprint, nonce }));
             Ok(())
         }
         Use::Again => Err(BindingError::UsedProof),
         Use::Full => Err(BindingError::NoRoom),
     })
+}
+
+/// Tells the client a nonce, in the response of its request (RFC 9449 section 8.2).
+fn give(request: Request<'_>, nonces: &Nonces) -> Option<()> {
+    let room = request.pool().bytes(NONCE_LEN)?;
+    room.copy_from_slice(&nonces.give(request::now()));
+    let name = Name::fixed(b"DPoP-Nonce", b"dpop-nonce");
+    // SAFETY: the request is live, and the value in its memory.
+    unsafe {
+        let list = &raw mut (*request.as_ptr()).headers_out.headers;
+        headers::leave_out(list, b"DPoP-Nonce");
+        headers::push(list, name, string_over(room))?;
+    }
+    Some(())
 }

@@ -7,6 +7,7 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use nginx_sys::{ngx_conf_t, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_pool_t};
+use phantom_token_core::dpop::Nonces;
 use phantom_token_core::key::ProofKey;
 use phantom_token_core::replay::Replays;
 use thiserror::Error;
@@ -33,7 +34,14 @@ pub(crate) struct ProofZone {
 struct Content {
     region: Region,
     replays: Replays,
+    secrets: Secrets,
+}
+
+/// What is made of the zone's secret.
+#[derive(Clone, Copy)]
+struct Secrets {
     names: ProofKey,
+    nonces: Nonces,
 }
 
 /// Why the zone cannot be used.
@@ -53,7 +61,12 @@ pub(crate) enum ProofZoneError {
 impl ProofZone {
     /// Used proofs, and the key of their names; there from the moment that the cycle has its zones.
     pub(crate) fn replays(&self) -> Option<(&Replays, &ProofKey)> {
-        self.content.as_ref().map(|content| (&content.replays, &content.names))
+        self.content.as_ref().map(|content| (&content.replays, &content.secrets.names))
+    }
+
+    /// What gives the nonces of this machine; there as the proofs are.
+    pub(crate) fn nonces(&self) -> Option<&Nonces> {
+        self.content.as_ref().map(|content| &content.secrets.nonces)
     }
 }
 
@@ -63,7 +76,8 @@ impl Content {
         let secret = random::secret().ok_or(ProofZoneError::NoRandomness)?;
         // SAFETY: NGINX has made the slab pool at the beginning of the zone, which nobody else knows of yet.
         let region = unsafe { slab::rest(shm_zone.shm.addr.cast::<ngx_slab_pool_t>()) };
-        Self::open(region.ok_or(ProofZoneError::NoMemory)?, ProofKey::new(&secret))
+        let secrets = Secrets { names: ProofKey::new(&secret), nonces: Nonces::new(&secret) };
+        Self::open(region.ok_or(ProofZoneError::NoMemory)?, secrets)
     }
 
     /// The same table in another cycle; `None`: it lies in other memory.
@@ -72,14 +86,14 @@ impl Content {
         let begin = shm_zone.shm.addr.addr();
         let is_within = base.addr().get() > begin
             && base.addr().get() + len <= begin.saturating_add(shm_zone.shm.size);
-        is_within.then(|| Self::open(self.region, self.names))
+        is_within.then(|| Self::open(self.region, self.secrets))
     }
 
-    fn open(region: Region, names: ProofKey) -> Result<Self, ProofZoneError> {
+    fn open(region: Region, secrets: Secrets) -> Result<Self, ProofZoneError> {
         // SAFETY: the pages are used for nothing else, begin as zeros, and stay mapped as long as any cycle has
         // the zone. Whatever lies there is a table of proofs.
         let replays = unsafe { Replays::open(region.0, region.1) };
-        Ok(Self { region, replays: replays.ok_or(ProofZoneError::NoMemory)?, names })
+        Ok(Self { region, replays: replays.ok_or(ProofZoneError::NoMemory)?, secrets })
     }
 }
 

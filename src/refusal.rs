@@ -5,7 +5,7 @@ use core::fmt;
 use nginx_sys::{ngx_int_t, ngx_str_t};
 use phantom_token_core::binding::BindingError;
 use phantom_token_core::key;
-use phantom_token_core::reason::{ChallengeError, Reason};
+use phantom_token_core::reason::Reason;
 
 use crate::code::ERROR;
 use crate::conf::LocationConf;
@@ -105,10 +105,8 @@ fn challenges(
     binding_error: Option<BindingError>,
 ) -> [ngx_str_t; 2] {
     if context.is_dpop.get() && binding_error != Some(BindingError::NoKey) {
-        let error = match binding_error {
-            Some(error) if error.is_of_proof() => Some(ChallengeError::InvalidProof),
-            _ => reason.challenge_error(),
-        };
+        let error = binding_error.and_then(BindingError::challenge_error);
+        let error = error.or_else(|| reason.challenge_error());
         return [location.dpop_challenge(error), ngx_str_t::empty()];
     }
     let is_wanted = location.binding == binding::REQUIRED

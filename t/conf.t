@@ -119,6 +119,12 @@ my @location = (
     ['phantom_token_issuer a b;', qr/invalid number of arguments/],
     ['phantom_token_audience;', qr/invalid number of arguments/],
     ['phantom_token_audience a "";', qr/"phantom_token_audience" has an empty argument/],
+    (map { ["phantom_token_dpop_nonce $_;", qr/"phantom_token_dpop_nonce" has an invalid value "[^"]+": it is "off", or a time/] }
+        qw(soon 0 999ms 25h), 'off file=nonce.key'),
+    ['phantom_token_dpop_nonce 5m nonce.key;', qr/"phantom_token_dpop_nonce" has an invalid parameter "nonce.key"/],
+    ['phantom_token_dpop_nonce 5m file=missing;', qr/"phantom_token_dpop_nonce" cannot read the secret from "[^"]+missing"/],
+    ['phantom_token_dpop_nonce 5m file=short.key;',
+        qr/"phantom_token_dpop_nonce" needs a secret of at least 32 bytes in "[^"]+short.key"/],
     ['phantom_token_leeway soon;', qr/"phantom_token_leeway" directive invalid value/],
     ['phantom_token_leeway 11m;', qr/"phantom_token_leeway" has an invalid value "11m": a clock is off by 10m at most/],
     # What a JWT must say is not looked at without keys.
@@ -253,7 +259,7 @@ my @duplicates = (
     'phantom_token_preflight pass', 'phantom_token_cache_refresh 1s', 'phantom_token_cache_use_stale off',
     'phantom_token_max_introspections 8', 'phantom_token_require_scope a', 'phantom_token_require_audience a',
     'phantom_token_resource https://a.example', 'phantom_token_resource_metadata',
-    'phantom_token_jwks file=keys.jwks', 'phantom_token_issuer a', 'phantom_token_audience a', 'phantom_token_leeway 1m',
+    'phantom_token_jwks file=keys.jwks', 'phantom_token_issuer a', 'phantom_token_audience a', 'phantom_token_leeway 1m', 'phantom_token_dpop_nonce 5m',
     'phantom_token_accept_jwt off',
 );
 
@@ -336,6 +342,7 @@ my @accepted = (
     'phantom_token_issuer https://as.example; phantom_token_audience api; phantom_token_leeway 0;',
     'phantom_token_accept_jwt verify;',
     "$on phantom_token_leeway 30s;",
+    'phantom_token_dpop_nonce off;', 'phantom_token_dpop_nonce 1s;', 'phantom_token_dpop_nonce 1d file=nonce.key;',
     "$on phantom_token_binding required; phantom_token_leeway 0;",
     "$on phantom_token_binding off; phantom_token_jwks file=keys.jwks; phantom_token_leeway 10m;",
     "$exchange phantom_token_accept_jwt off;",
@@ -348,6 +355,8 @@ my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
     ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 41);
 
 mkdir $t->testdir() . '/directory';
+$t->write_file('nonce.key', 'x' x 32);
+$t->write_file('short.key', 'x' x 31);
 $t->write_file('empty', '');
 $t->write_file('large', 'x' x 100_000);
 $t->write_file('secret', "hidden-secret\n");

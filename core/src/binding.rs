@@ -3,6 +3,7 @@
 use crate::certificate::CertificateError;
 use crate::dpop::ProofError;
 use crate::facts::Facts;
+use crate::reason::ChallengeError;
 
 /// Why a token is refused whose binding is asked for. The texts end the line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +50,16 @@ pub enum BindingError {
 }
 
 impl BindingError {
-    /// Whether the client can do better with another proof (`invalid_dpop_proof`).
+    /// What the challenge says where the client can do better with another proof (RFC 9449 section 7.1).
     #[must_use]
-    pub fn is_of_proof(self) -> bool {
-        matches!(self, Self::NoProof | Self::SeveralProofs | Self::Proof(_) | Self::UsedProof)
+    pub fn challenge_error(self) -> Option<ChallengeError> {
+        match self {
+            Self::Proof(error) if error.is_of_nonce() => Some(ChallengeError::UseNonce),
+            Self::NoProof | Self::SeveralProofs | Self::Proof(_) | Self::UsedProof => {
+                Some(ChallengeError::InvalidProof)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -162,6 +162,10 @@ mod tests {
                 Some(ChallengeError::InvalidProof),
                 format!(r#"DPoP realm="api", error="invalid_dpop_proof", algs="{algs}""#),
             ),
+            (
+                Some(ChallengeError::UseNonce),
+                format!(r#"DPoP realm="api", error="use_dpop_nonce", algs="{algs}""#),
+            ),
         ] {
             let value = render_dpop(b"api", b"", error, None).unwrap();
             assert_eq!(String::from_utf8(value).unwrap(), expected);

@@ -6,6 +6,7 @@
 mod claims;
 mod error;
 mod header;
+mod nonce;
 mod target;
 
 use core::num::NonZeroUsize;
@@ -16,6 +17,7 @@ use jsonwebtoken::Algorithm;
 use lru::LruCache;
 
 pub use error::ProofError;
+pub use nonce::{MIN_NONCE_SECRET, NONCE_LEN, Nonces};
 pub use target::{Base, BaseFault, Target};
 
 use crate::jose::Prepared;
@@ -48,6 +50,8 @@ pub struct Expect<'a> {
     pub thumbprint: &'a [u8; 32],
     /// How far `iat` may be in the future, in milliseconds; a negative one counts as 0.
     pub leeway: i64,
+    /// Where a proof has to carry one of these, not older than so many milliseconds.
+    pub nonce: Option<(&'a Nonces, i64)>,
 }
 
 /// A proof that is right. It counts only if it was not used before: see [`crate::replay::Replays::note`].
@@ -57,6 +61,8 @@ pub struct Proof {
     pub name: [u8; 32],
     /// Until when it is accepted, in seconds of Unix time.
     pub until: u64,
+    /// It had a nonce that is more than half as old as it may be: the client may as well have the next one.
+    pub renew: bool,
 }
 
 /// Checks proofs. It keeps the keys that were seen last, so that the key of a client is parsed once.
@@ -100,7 +106,7 @@ impl Proofs {
         if thumbprint != *expect.thumbprint {
             return Err(ProofError::OtherKey);
         }
-        let proof = Claims::read(payload, expect, names)?.check(expect, now)?;
+        let proof = Claims::read(payload, expect, names, now)?.check(expect, now)?;
 
         let name = (thumbprint, algorithm);
         let key = self.keys.try_get_or_insert(name, || key.prepare(algorithm))?;

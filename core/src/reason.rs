@@ -52,6 +52,8 @@ pub enum ChallengeError {
     InsufficientScope,
     /// `invalid_dpop_proof` (RFC 9449 section 7.1)
     InvalidProof,
+    /// The proof has to carry the nonce that comes with the answer (RFC 9449 section 9).
+    UseNonce,
 }
 
 impl ChallengeError {
@@ -63,6 +65,7 @@ impl ChallengeError {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidProof => "invalid_dpop_proof",
+            Self::UseNonce => "use_dpop_nonce",
         }
     }
 }

@@ -48,6 +48,7 @@ fuzz_target!(|input: &[u8]| CLIENT.with(|client| {
         token: TOKEN,
         thumbprint: &client.thumbprint,
         leeway: 30_000,
+        nonce: None,
     };
     let names = ProofKey::new(&[0; 32]);
     let mut proofs = Proofs::new(NonZeroUsize::MIN);

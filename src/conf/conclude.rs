@@ -249,6 +249,7 @@ impl LocationConf {
             Some(ChallengeError::InvalidToken),
             Some(ChallengeError::InsufficientScope),
             Some(ChallengeError::InvalidProof),
+            Some(ChallengeError::UseNonce),
         ]) {
             let is_of_scope = error == Some(ChallengeError::InsufficientScope);
             let scopes = if is_of_scope { &required } else { scopes };

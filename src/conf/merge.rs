@@ -120,6 +120,8 @@ impl LocationConf {
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
         pointer(&mut self.client_certificate, outer.client_certificate);
         self.dpop_base = self.dpop_base.or(outer.dpop_base);
+        self.dpop_nonce =
+            if self.dpop_nonce.is_null() { outer.dpop_nonce } else { self.dpop_nonce };
         pointer(&mut self.required_scopes, outer.required_scopes);
         pointer(&mut self.required_audiences, outer.required_audiences);
         pointer(&mut self.requirements, outer.requirements);

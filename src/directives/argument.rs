@@ -6,7 +6,7 @@ use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_str_t,
 };
-use phantom_token_core::dpop::BaseFault;
+use phantom_token_core::dpop::{BaseFault, MIN_NONCE_SECRET};
 use phantom_token_core::jose::{self, KeySetError};
 use phantom_token_core::metadata::UrlFault;
 use phantom_token_core::{answer, facts};
@@ -92,6 +92,12 @@ pub(super) enum Fault {
     Url(String, UrlFault),
     #[error("has an invalid value \"{0}\": {1}")]
     DpopBase(String, BaseFault),
+    #[error("has an invalid value \"{0}\": it is \"off\", or a time from 1s to 1d")]
+    NonceTime(String),
+    #[error("has an invalid parameter \"{0}\": it is \"file=path\", the path of a secret")]
+    NonceFile(String),
+    #[error("needs a secret of at least {min} bytes in \"{0}\", such as \"openssl rand 48\" makes", min = MIN_NONCE_SECRET)]
+    NonceSecret(String),
     #[error("cannot be beside another directive that answers requests, such as \"proxy_pass\"")]
     OtherHandler,
     #[error(

@@ -3,15 +3,25 @@
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
-use nginx_sys::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t, ngx_str_t};
-use phantom_token_core::dpop::Base;
+use nginx_sys::{
+    ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_complex_value_t, ngx_parse_time, ngx_str_t,
+};
+use phantom_token_core::dpop::{Base, MIN_NONCE_SECRET, Nonces};
 use phantom_token_core::facts;
 use phantom_token_core::reason::Reason;
 
-use super::argument::{Fault, array, compile, set, shown, shown_url, text, variable_name};
-use crate::conf::LocationConf;
+use super::argument::{
+    Fault, array, compile, read_file, set, shown, shown_url, text, variable_name,
+};
 use crate::conf::policy::Requirement;
-use crate::pool::push;
+use crate::conf::{DpopNonce, LocationConf};
+use crate::pool::{push, string_over};
+
+/// A client needs the time for a request with a nonce that it was just told; what is a day old keeps no proof from
+/// being made in advance.
+const MIN_NONCE_LIFETIME: i64 = 1_000;
+const MAX_NONCE_LIFETIME: i64 = 24 * 60 * 60 * 1_000;
+const MAX_NONCE_SECRET: u64 = 4_096;
 
 /// `phantom_token_require_scope a b …` and `phantom_token_require_audience value …`
 pub(super) unsafe extern "C" fn set_required_names(
@@ -78,6 +88,48 @@ pub(super) unsafe extern "C" fn set_dpop_base(
         let url = text(args.first());
         let base = Base::parse(url).map_err(|fault| Fault::DpopBase(shown_url(url), fault))?;
         conf.dpop_base = Some(base);
+        Ok(())
+    })
+}
+
+/// `phantom_token_dpop_nonce off | time [file=path]`
+pub(super) unsafe extern "C" fn set_dpop_nonce(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        if !conf.dpop_nonce.is_null() {
+            return Err(Fault::Duplicate);
+        }
+        let (time, file) = (text(args.first()), args.get(1).map(|arg| text(Some(arg))));
+        let lifetime = match (time, file) {
+            (b"off", None) => 0,
+            _ => {
+                let mut value = string_over(time);
+                // SAFETY: ngx_parse_time reads `len` bytes.
+                let time = unsafe { ngx_parse_time(&raw mut value, 0) } as i64;
+                if !(MIN_NONCE_LIFETIME..=MAX_NONCE_LIFETIME).contains(&time) {
+                    return Err(Fault::NonceTime(shown(text(args.first()))));
+                }
+                time
+            }
+        };
+        let shared = match file {
+            None => None,
+            Some(file) => {
+                let path =
+                    file.strip_prefix(b"file=").ok_or_else(|| Fault::NonceFile(shown(file)))?;
+                let (path, read) = read_file(cf, pool, path, MAX_NONCE_SECRET)?;
+                let secret = read.map_err(|error| Fault::SecretFile(shown(path), error))?;
+                if secret.len() < MIN_NONCE_SECRET {
+                    return Err(Fault::NonceSecret(shown(path)));
+                }
+                Some(Nonces::new(&secret))
+            }
+        };
+        let nonce = pool.place(DpopNonce { lifetime, shared }).ok_or(Fault::NoMemory)?;
+        conf.dpop_nonce = nonce.as_ptr();
         Ok(())
     })
 }

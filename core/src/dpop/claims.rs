@@ -1,4 +1,4 @@
-//! The payload of a proof (RFC 9449 section 4.2). `nonce` is not asked for, and means nothing here.
+//! The payload of a proof (RFC 9449 section 4.2). Where `nonce` is not asked for, it means nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,6 +21,7 @@ enum Name {
     Iat,
     Jti,
     Ath,
+    Nonce,
 }
 
 impl Name {
@@ -31,6 +32,7 @@ impl Name {
             "iat" => Self::Iat,
             "jti" => Self::Jti,
             "ath" => Self::Ath,
+            "nonce" => Self::Nonce,
             _ => return None,
         })
     }
@@ -44,6 +46,8 @@ pub(super) struct Claims {
     is_for_token: Option<bool>,
     /// `iat`, with a fraction of a second cut off, and as a whole second that is not before it.
     issued: Option<(UnixMillis, UnixMillis)>,
+    /// There is a `nonce`, and it was given so many milliseconds ago, if it is one of ours.
+    nonce: Option<Option<UnixMillis>>,
     /// What the proof is known by, of its `jti`.
     name: Option<[u8; 32]>,
     repeated: bool,
@@ -55,14 +59,24 @@ impl Claims {
         payload: &[u8],
         expect: &Expect<'_>,
         names: &ProofKey,
+        now: UnixMillis,
     ) -> Result<Self, ProofError> {
         let mut claims = Self::default();
-        json::object(payload, Name::of, |name, value| claims.note(name, &value, expect, names))
-            .map_err(|_| ProofError::Payload)?;
+        json::object(payload, Name::of, |name, value| {
+            claims.note(name, &value, expect, names, now)
+        })
+        .map_err(|_| ProofError::Payload)?;
         if claims.repeated { Err(ProofError::Repeated) } else { Ok(claims) }
     }
 
-    fn note(&mut self, name: Name, value: &Value<'_, '_>, expect: &Expect<'_>, names: &ProofKey) {
+    fn note(
+        &mut self,
+        name: Name,
+        value: &Value<'_, '_>,
+        expect: &Expect<'_>,
+        names: &ProofKey,
+        now: UnixMillis,
+    ) {
         let bit = 1 << (name as u8);
         self.repeated |= self.seen & bit != 0;
         self.seen |= bit;
@@ -77,6 +91,10 @@ impl Claims {
                     .map(|jti| names.proof(expect.thumbprint, jti));
             }
             Name::Ath => self.is_for_token = text.map(|text| is_hash(text, expect.token)),
+            Name::Nonce => {
+                let age = |text| expect.nonce.and_then(|(nonces, _)| nonces.age(text, now));
+                self.nonce = text.map(age);
+            }
         }
     }
 
@@ -104,7 +122,18 @@ impl Claims {
             return Err(ProofError::TooOld);
         }
         let until = u64::try_from(until / 1_000).map_err(|_| ProofError::TooOld)?;
-        Ok(Proof { name, until })
+        let renew = self.check_nonce(expect)?;
+        Ok(Proof { name, until, renew })
+    }
+
+    /// Last of all: whoever is told a nonce shall have to change nothing else. Says whether it is old.
+    fn check_nonce(&self, expect: &Expect<'_>) -> Result<bool, ProofError> {
+        let Some((_, longest)) = expect.nonce else { return Ok(false) };
+        match self.nonce {
+            None => Err(ProofError::NoNonce),
+            Some(Some(age)) if age <= longest => Ok(age > longest / 2),
+            Some(_) => Err(ProofError::Nonce),
+        }
     }
 }
 

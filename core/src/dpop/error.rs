@@ -54,9 +54,23 @@ pub enum ProofError {
     /// `iat` is to come.
     #[error("its \"iat\" is to come: check the clocks, and phantom_token_leeway")]
     NotYet,
+    /// `nonce` is missing, or no string.
+    #[error("it has no \"nonce\": the client is told one")]
+    NoNonce,
+    /// `nonce` is another, or one of long ago.
+    #[error("its \"nonce\" is too old, or none that was given here: the client is told another")]
+    Nonce,
     /// The signature is not by `jwk`.
     #[error("its signature is not by its \"jwk\"")]
     Signature,
+}
+
+impl ProofError {
+    /// Whether the client is told a nonce (RFC 9449 section 9).
+    #[must_use]
+    pub fn is_of_nonce(self) -> bool {
+        matches!(self, Self::NoNonce | Self::Nonce)
+    }
 }
 
 impl From<KeyFault> for ProofError {

@@ -4,6 +4,7 @@
 #[path = "../jose/support.rs"]
 #[allow(dead_code, reason = "the tests of JWTs use all of it")]
 mod keys;
+mod nonces;
 mod rules;
 mod support;
 mod tampering;

@@ -78,6 +78,7 @@ pub(crate) fn expect(thumbprint: &[u8; 32]) -> Expect<'_> {
         token: TOKEN.as_bytes(),
         thumbprint,
         leeway: LEEWAY,
+        nonce: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn check(proof: &str, method: &str, url: &str, token: &[u8], now: i64) -> Result
         token,
         thumbprint: &thumbprint,
         leeway: 0,
+        nonce: None,
     };
     let mut proofs = Proofs::new(NonZeroUsize::MIN);
     proofs.check(proof.as_bytes(), &expect, &ProofKey::new(&[0; 32]), now).map(|proof| proof.until)
