@@ -45,3 +45,4 @@ mod slot;
 mod stale;
 mod upstream;
 mod variables;
+mod zones;

@@ -6,7 +6,9 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use nginx_sys::{ngx_conf_t, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_pool_t};
+use nginx_sys::{
+    ngx_conf_t, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_pool_t, ngx_timeofday,
+};
 use phantom_token_core::dpop::Nonces;
 use phantom_token_core::key::ProofKey;
 use phantom_token_core::replay::Replays;
@@ -19,6 +21,7 @@ use crate::pool::Pool;
 use crate::random;
 use crate::slab::{self, Region};
 use crate::slot;
+use crate::zones::find;
 
 /// No zone that a directive declares has a colon in its name.
 const NAME: &[u8] = b"phantom_token:dpop";
@@ -27,6 +30,9 @@ pub(crate) const DEFAULT_SIZE: usize = 8 * 1024 * 1024;
 
 /// The zone, in one cycle's pool.
 pub(crate) struct ProofZone {
+    /// That of the running configuration, as long as the cycle is being made. (NGINX does not hand it over where the
+    /// size is another.)
+    predecessor: Option<NonNull<ProofZone>>,
     /// What lies there, once the cycle has made or found it.
     content: Option<Content>,
 }
@@ -42,6 +48,13 @@ struct Content {
 struct Secrets {
     names: ProofKey,
     nonces: Nonces,
+}
+
+impl Secrets {
+    fn new() -> Result<Self, ProofZoneError> {
+        let secret = random::secret().ok_or(ProofZoneError::NoRandomness)?;
+        Ok(Self { names: ProofKey::new(&secret), nonces: Nonces::new(&secret) })
+    }
 }
 
 /// Why the zone cannot be used.
@@ -72,21 +85,26 @@ impl ProofZone {
 
 impl Content {
     /// A table of fresh memory.
-    fn create(shm_zone: &ngx_shm_zone_t) -> Result<Self, ProofZoneError> {
-        let secret = random::secret().ok_or(ProofZoneError::NoRandomness)?;
+    fn create(shm_zone: &ngx_shm_zone_t, secrets: Secrets) -> Result<Self, ProofZoneError> {
         // SAFETY: NGINX has made the slab pool at the beginning of the zone, which nobody else knows of yet.
         let region = unsafe { slab::rest(shm_zone.shm.addr.cast::<ngx_slab_pool_t>()) };
-        let secrets = Secrets { names: ProofKey::new(&secret), nonces: Nonces::new(&secret) };
         Self::open(region.ok_or(ProofZoneError::NoMemory)?, secrets)
     }
 
-    /// The same table in another cycle; `None`: it lies in other memory.
-    fn attach(&self, shm_zone: &ngx_shm_zone_t) -> Option<Result<Self, ProofZoneError>> {
+    /// A table of fresh memory, with all that this one remembers.
+    fn move_to(&self, shm_zone: &ngx_shm_zone_t) -> Result<Self, ProofZoneError> {
+        let moved = Self::create(shm_zone, self.secrets)?;
+        let now = u64::try_from(ngx_timeofday().sec).unwrap_or(0);
+        moved.replays.copy_from(&self.replays, now);
+        Ok(moved)
+    }
+
+    /// Whether this is what lies in that zone.
+    fn is_of(&self, shm_zone: &ngx_shm_zone_t) -> bool {
         let (base, len) = self.region;
         let begin = shm_zone.shm.addr.addr();
-        let is_within = base.addr().get() > begin
-            && base.addr().get() + len <= begin.saturating_add(shm_zone.shm.size);
-        is_within.then(|| Self::open(self.region, self.secrets))
+        base.addr().get() > begin
+            && base.addr().get() + len <= begin.saturating_add(shm_zone.shm.size)
     }
 
     fn open(region: Region, secrets: Secrets) -> Result<Self, ProofZoneError> {
@@ -109,7 +127,17 @@ pub(crate) fn request(
 ) -> Result<NonNull<ProofZone>, ProofZoneError> {
     // SAFETY: the configuration's pool is the cycle's.
     let pool = unsafe { Pool::from_ptr(cf.pool) };
-    let zone = pool.place(ProofZone { content: None }).ok_or(ProofZoneError::NoMemory)?;
+    // SAFETY: the running cycle lives at least until the new one is complete. The tag says that `data` is what was
+    // put there below.
+    let predecessor = unsafe {
+        let old_zones = (*cf.cycle).old_cycle.as_ref().map(|old| &old.shared_memory);
+        old_zones
+            .and_then(|zones| find(zones, NAME))
+            .filter(|old| (**old).tag == slot::tag())
+            .and_then(|old| NonNull::new((*old).data.cast::<ProofZone>()))
+    };
+    let zone = ProofZone { predecessor, content: None };
+    let zone = pool.place(zone).ok_or(ProofZoneError::NoMemory)?;
     let mut name = pool.string(NAME).ok_or(ProofZoneError::NoMemory)?;
     // SAFETY: all of it is live. The tag is ours: no other module can take the zone for its own.
     let shm_zone =
@@ -123,20 +151,24 @@ pub(crate) fn request(
     Ok(zone)
 }
 
-/// NGINX has mapped the zone, or found it in the running cycle: `previous` is then that cycle's
-/// [`ProofZone`]. This runs before the new configuration is accepted, and changes nothing that is in use.
-unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, previous: *mut c_void) -> ngx_int_t {
+/// NGINX has mapped the zone, or found it in the running cycle. This runs before the new configuration is accepted,
+/// and changes nothing that is in use.
+unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, _previous: *mut c_void) -> ngx_int_t {
     guard(ERROR, || {
-        // SAFETY: NGINX calls with the zone that `request` set up; `previous` is null or the `data` of
-        // a zone of the same name and tag.
-        let (shm_zone, zone, previous) = unsafe {
+        // SAFETY: NGINX calls with the zone that `request` set up, whose predecessor lives until the new
+        // configuration is accepted.
+        let (shm_zone, zone, known) = unsafe {
             let zone = &mut *(*shm_zone).data.cast::<ProofZone>();
-            (&*shm_zone, zone, previous.cast::<ProofZone>().as_ref())
+            let known = zone.predecessor.take().and_then(|old| old.as_ref().content.as_ref());
+            (&*shm_zone, zone, known)
         };
-        let known = previous.and_then(|previous| previous.content.as_ref());
-        let opened = known
-            .and_then(|content| content.attach(shm_zone))
-            .unwrap_or_else(|| Content::create(shm_zone));
+        let opened = match known {
+            Some(content) if content.is_of(shm_zone) => {
+                Content::open(content.region, content.secrets)
+            }
+            Some(content) => content.move_to(shm_zone),
+            None => Secrets::new().and_then(|secrets| Content::create(shm_zone, secrets)),
+        };
         match opened {
             Ok(content) => {
                 zone.content = Some(content);

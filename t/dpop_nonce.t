@@ -24,7 +24,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
 my $t = Test::Nginx->new()->has(qw(http proxy))->plan(42);
 
 sub configuration {
-    my ($zone) = @_;
+    my ($binding) = @_;
     return <<"CONF";
 %%TEST_GLOBALS%%
 daemon off;
@@ -33,7 +33,7 @@ events {}
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    phantom_token_dpop_zone $zone;
+    phantom_token_binding $binding;
     phantom_token on;
     phantom_token_introspection_endpoint /introspect;
     phantom_token_dpop_nonce 1h;
@@ -63,7 +63,7 @@ CONF
 my $as = authorization_server($t);
 my $api = api($t);
 $t->write_file('nonce.key', 'x' x 32);
-$t->write_file_expand('nginx.conf', configuration('1m'));
+$t->write_file_expand('nginx.conf', configuration('optional'));
 $t->run();
 $t->wait_for_workers(2);
 
@@ -153,7 +153,10 @@ isnt($renewed, $short, 'which is not the same');
 my $shared = told('a secret that machines share', with_nonce('/shared', $nonce));
 $t->reload()->wait_old_workers();
 is(with_nonce('/', $nonce)->status(), 200, 'after a reload');
-$t->write_file_expand('nginx.conf', configuration('2m'));
-$t->reload()->wait_old_workers();
+for my $binding (qw(off optional)) {
+    # Where there was no zone of proofs, its secret is another one.
+    $t->write_file_expand('nginx.conf', configuration($binding));
+    $t->reload()->wait_old_workers();
+}
 is(with_nonce('/', $nonce)->status(), 401, 'as on another machine: its own nonces');
 is(with_nonce('/shared', $shared)->status(), 200, 'as on another machine: those by the shared secret');

@@ -21,7 +21,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(15);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(17);
 
 sub configuration {
     my ($zones, $rules) = @_;
@@ -107,6 +107,8 @@ for (
     is(status($used), '401 binding', "$name: it was used before");
     is(status(proof($key, $token, 'http://localhost/')), "200 $status", "$name: another one passes");
 }
-reload('phantom_token_dpop_zone 64k;', '');
-is(status($used), '200 HIT', 'a zone of another size: nothing is remembered');
-is(status($used), '401 binding', 'a zone of another size: it counts once again');
+for my $size (qw(64k 3m)) {
+    reload("phantom_token_dpop_zone $size;", '');
+    is(status($used), '401 binding', "$size for proofs: it was used before");
+    is(status(proof($key, $token, 'http://localhost/')), '200 HIT', "$size for proofs: another one passes");
+}

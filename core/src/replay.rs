@@ -7,7 +7,9 @@
 //!
 //! A hash can be in either of two buckets, so that four fifths of the table are in use before a pair of
 //! buckets is full. What does not fit is refused by the caller: to forget a proof would be to accept it
-//! twice.
+//! twice. The buckets follow from what a slot holds of the hash, so that a table of another size can take
+//! over what is remembered. That is 39 bits: of 400,000 proofs at a time one in 1.4 million is taken for another one,
+//! and its client told to make a new one.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +17,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Slots of a bucket: two cache lines.
 const BUCKET: usize = 16;
 /// Bits of a slot that say until when; the others are of the hash.
-const TIME_BITS: u32 = 28;
+const TIME_BITS: u32 = 24;
 /// For so many seconds longer than it is accepted a proof is remembered: a worker that is busy has an older time than
 /// others.
 const SLACK: u64 = 10;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+/// Is set in every slot that was ever used.
+const NAMED: u64 = 1 << 63;
 
 /// Whether a proof was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +76,12 @@ impl Replays {
     /// Proofs of more than [`Replays::LONGEST`] to come are remembered for that long.
     #[must_use]
     pub fn note(&self, hash: [u8; 32], until: u64, now: u64) -> Use {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = hash;
-        let first = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let [a, b, c, d, e, f, g, h, ..] = rest;
-        let second = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-
+        let [a, b, c, d, e, f, g, h, ..] = hash;
         // Never 0 in the upper bits, so that a slot of zeros is nobody's.
-        let name = (second | 1 << 63) & !TIME_MASK;
+        let name = (u64::from_le_bytes([a, b, c, d, e, f, g, h]) | NAMED) & !TIME_MASK;
         let until = until.clamp(now, now.saturating_add(Self::LONGEST)).saturating_add(SLACK);
         let value = name | until & TIME_MASK;
-        let places = [self.bucket(first), self.bucket(first.rotate_left(32) ^ second)];
+        let places = self.places(name);
 
         if places.iter().copied().flatten().any(|slot| is_noted(slot, name, now)) {
             return Use::Again;
@@ -96,9 +96,41 @@ impl Replays {
         Use::First
     }
 
+    /// Takes over all that another table of the same names remembers, before anybody else uses this one.
+    ///
+    /// Where there is no room for a proof, its buckets stay full until it is too old: whoever uses it meanwhile is told
+    /// so, and it is not forgotten.
+    pub fn copy_from(&self, other: &Self, now: u64) {
+        let remembered = (0..other.buckets).flat_map(|number| other.numbered(number));
+        for value in remembered.map(|slot| slot.load(Ordering::SeqCst)) {
+            let places = self.places(value & !TIME_MASK);
+            if is_free(value, now) || take(places, value, now).is_some() {
+                continue;
+            }
+            for slot in places.into_iter().flatten() {
+                let found = slot.load(Ordering::SeqCst);
+                if left(found, now) < left(value, now) {
+                    slot.store(found & !TIME_MASK | value & TIME_MASK, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    /// The buckets that a name can be in.
+    fn places(&self, name: u64) -> [&[AtomicU64]; 2] {
+        /// 2^64 by the golden ratio: spreads all bits of a name over the upper ones.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = name & !NAMED;
+        [self.bucket(hash << 1), self.bucket((hash >> TIME_BITS).wrapping_mul(SPREAD))]
+    }
+
     fn bucket(&self, hash: u64) -> &[AtomicU64] {
         // The upper half of the product spreads evenly over any number of buckets.
-        let number = ((u128::from(hash) * self.buckets as u128) >> 64) as usize;
+        self.numbered(((u128::from(hash) * self.buckets as u128) >> 64) as usize)
+    }
+
+    fn numbered(&self, number: usize) -> &[AtomicU64] {
+        debug_assert!(number < self.buckets);
         // SAFETY: `number` is less than `buckets`, so that the bucket lies within the region, which is
         // valid and aligned by the contract of `open`. Any bytes are valid atomics.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr().add(number * BUCKET), BUCKET) }
@@ -124,11 +156,16 @@ fn is_noted(slot: &AtomicU64, name: u64, now: u64) -> bool {
     found & !TIME_MASK == name && !is_free(found, now)
 }
 
-/// Whether the time of a slot is over. Times are kept modulo eight years: one that is further ahead than any
+/// Whether the time of a slot is over. Times are kept modulo half a year: one that is further ahead than any
 /// can be is long past.
 fn is_free(slot: u64, now: u64) -> bool {
-    let left = (slot & TIME_MASK).wrapping_sub(now) & TIME_MASK;
+    let left = left(slot, now);
     slot == 0 || left == 0 || left > Replays::LONGEST + SLACK
+}
+
+/// How long a slot has to go that is not free, in seconds.
+fn left(slot: u64, now: u64) -> u64 {
+    (slot & TIME_MASK).wrapping_sub(now) & TIME_MASK
 }
 
 #[cfg(test)]
@@ -215,13 +252,40 @@ mod tests {
     #[test]
     fn slots_of_long_ago_are_free() {
         let wrapped = (1 << TIME_BITS) - Replays::LONGEST - 100;
-        for ago in [60 + SLACK, 3_600, 12 * 86_400, 366 * 86_400, wrapped] {
+        for ago in [60 + SLACK, 3_600, 12 * 86_400, 150 * 86_400, wrapped] {
             let mut memory = Memory::new(1);
             let replays = memory.open();
             for number in 0..BUCKET as u32 {
                 assert_eq!(replays.note(hash(number), NOW + 60, NOW), Use::First);
             }
             assert_eq!(replays.note(hash(99), NOW + ago + 60, NOW + ago), Use::First, "{ago}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_another_size_takes_over_what_is_remembered() {
+        for buckets in [1, 2, 3, 8, 16, 40, 100] {
+            let (mut old, mut new) = (Memory::new(16), Memory::new(buckets));
+            let (old, new) = (old.open(), new.open());
+            // Two thirds of the table, of different ages, and some that are over.
+            let until = |number: u32| NOW + u64::from(number % 50);
+            let used: Vec<u32> = (0..170)
+                .filter(|&number| old.note(hash(number), until(number), NOW) == Use::First)
+                .collect();
+            assert_eq!(used.len(), 170);
+            let now = NOW + 20;
+            new.copy_from(&old, now);
+            for now in now..NOW + 60 {
+                for &number in used.iter().filter(|&&number| now < until(number) + SLACK) {
+                    let found = new.note(hash(number), until(number), now);
+                    let expected = if buckets < 16 { found == Use::Full } else { false };
+                    assert!(found == Use::Again || expected, "{number} in {buckets}: {found:?}");
+                }
+            }
+            // When all are too old, nothing of them is left.
+            for number in 1_000..1_000 + 8 * buckets as u32 {
+                assert_eq!(new.note(hash(number), NOW + 200, NOW + 140), Use::First, "{buckets}");
+            }
         }
     }
 

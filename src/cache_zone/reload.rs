@@ -8,11 +8,12 @@
 
 use core::ptr::NonNull;
 
-use nginx_sys::{ngx_cycle_t, ngx_list_part_t, ngx_list_t, ngx_shm_zone_t};
+use nginx_sys::ngx_cycle_t;
 
 use super::Zone;
 use crate::pool::bytes_of;
 use crate::slot;
+use crate::zones::{find, zones};
 
 /// What the running configuration has under the name of a zone.
 #[derive(Clone, Copy)]
@@ -76,33 +77,4 @@ pub(super) unsafe fn settle(cycle: &ngx_cycle_t) {
             }
         }
     }
-}
-
-/// The zone of a name.
-///
-/// # Safety
-/// As of [`zones`].
-unsafe fn find(list: &ngx_list_t, name: &[u8]) -> Option<*mut ngx_shm_zone_t> {
-    // SAFETY: the caller says so; names live as long as their zones.
-    unsafe { zones(list).find(|zone| bytes_of(&(**zone).shm.name) == name) }
-}
-
-/// The zones of a cycle.
-///
-/// # Safety
-/// `list` is a cycle's list of zones, and stays as it is meanwhile.
-unsafe fn zones(list: &ngx_list_t) -> impl Iterator<Item = *mut ngx_shm_zone_t> {
-    let mut part: *const ngx_list_part_t = &raw const list.part;
-    let mut at = 0;
-    core::iter::from_fn(move || {
-        // SAFETY: the caller says so: each part has `nelts` zones.
-        unsafe {
-            while at >= part.as_ref()?.nelts {
-                part = (*part).next;
-                at = 0;
-            }
-            at += 1;
-            Some((*part).elts.cast::<ngx_shm_zone_t>().add(at - 1))
-        }
-    })
 }
