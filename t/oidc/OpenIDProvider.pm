@@ -69,20 +69,24 @@ sub jwks {
     return $response->{content};
 }
 
-# { id, secret } of a client: "app", "gateway", and "PS256" and "ES256", whose introspection responses are signed so.
+# { id, secret } of a client: "app", and "bound", whose tokens are bound to its certificate; "gateway", "PS256" and
+# "ES256", whose introspection responses are signed so; "odd" and "odd-post", with every character that there may be.
 sub client {
     my ($self, $name) = @_;
     return $self->{clients}{$name};
 }
 
-# A new opaque access token of the app for a resource, which may be in no log line of ours and in no response.
+# A new opaque access token for a resource, which may be in no log line of ours and in no response. Options: client
+# (the app), type (Bearer), headers ({ DPoP => ... }), and, for a TLS terminator in front of the provider, port and
+# tls, the options of IO::Socket::SSL.
 sub token {
-    my ($self, $resource) = @_;
+    my ($self, $resource, %options) = @_;
 
+    my $type = $options{type} // 'Bearer';
     my $answer = _json($self->_post('token_endpoint', {
         grant_type => 'client_credentials', resource => $resource, scope => 'read write',
-    }));
-    croak "not a bearer token: $answer->{token_type}" if lc $answer->{token_type} ne 'bearer';
+    }, %options));
+    croak "not of type $type: $answer->{token_type}" if lc $answer->{token_type} ne lc $type;
 
     Test::Nginx->secrets($answer->{access_token});
     return $answer->{access_token};
@@ -101,9 +105,20 @@ sub revoke {
 sub introspections {
     my ($self) = @_;
 
-    local $SIG{PIPE} = 'IGNORE';
-    syswrite $self->{input}, "\n" or croak "the provider is gone: $!";
-    return @{ $self->_read() };
+    return @{ $self->_tell('introspections') };
+}
+
+# How often the provider's keys were asked for, by whomever.
+sub fetches {
+    my ($self) = @_;
+    return $self->_tell('fetches');
+}
+
+# Has the provider publish these sets of keys, by their names, and sign with the first one; the `kid` of what it signs
+# access tokens with from now on. It begins with "first"; a name that is new gets new keys.
+sub use_keys {
+    my ($self, @names) = @_;
+    return $self->_tell({ keys => \@names });
 }
 
 # The claims of a JWT that verifies for this audience; undef if it does not. Without a typ: of an access token.
@@ -146,19 +161,40 @@ sub stop {
     return $?;
 }
 
-# A form of the app, which authenticates itself by HTTP Basic.
+# A form of the app, or of another client, which authenticates itself by HTTP Basic. Options as of token().
 sub _post {
-    my ($self, $endpoint, $form) = @_;
+    my ($self, $endpoint, $form, %options) = @_;
 
-    my $app = $self->client('app');
-    my %headers = (Authorization => 'Basic ' . encode_base64("$app->{id}:$app->{secret}", ''));
-    return $http->post_form($self->metadata($endpoint), $form, { headers => \%headers });
+    my $app = $self->client($options{client} // 'app');
+    my %headers = (
+        Authorization => 'Basic ' . encode_base64("$app->{id}:$app->{secret}", ''), %{ $options{headers} // {} },
+    );
+    my $url = $self->metadata($endpoint);
+    return $http->post_form($url, $form, { headers => \%headers }) unless $options{tls};
+
+    # A connection for each certificate.
+    my $secure = HTTP::Tiny->new(
+        timeout => $TIMEOUT, max_redirect => 0, proxy => undef, http_proxy => undef, https_proxy => undef,
+        keep_alive => 0, SSL_options => { SSL_verify_mode => 0, %{ $options{tls} } },
+    );
+    my $port = port($options{port});
+    return $secure->post_form($url =~ s{^http://127\.0\.0\.1:\d+}{https://127.0.0.1:$port}r, $form,
+        { headers => \%headers });
 }
 
 sub _json {
     my ($response) = @_;
     croak "$response->{url}: $response->{status}" unless $response->{success};
     return decode_json($response->{content});
+}
+
+# Writes a command to the provider; what it answers.
+sub _tell {
+    my ($self, $command) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $self->{input}, JSON::PP->new->allow_nonref->encode($command) . "\n" or croak "the provider is gone: $!";
+    return $self->_read();
 }
 
 # The next line from the provider, decoded.
@@ -174,7 +210,7 @@ sub _read {
     }
 
     (my $line, $self->{buffer}) = split /\n/, $self->{buffer}, 2;
-    return decode_json($line);
+    return JSON::PP->new->utf8->allow_nonref->decode($line);
 }
 
 1;
