@@ -22,14 +22,15 @@ sub jkt {
     return encode_base64url(sha256($json->encode({ map { exists $jwk->{$_} ? ($_ => $jwk->{$_}) : () } qw(crv e kty n x y) })));
 }
 
-# A proof for GET of that URL with that token; claims of undef are left out.
+# A proof for GET of that URL with that token, which may be undef; claims of undef are left out.
 sub proof {
     my ($key, $token, $url, %args) = @_;
     return $key->jwt(
         header => { typ => 'dpop+jwt', jwk => _jwk($key), %{ $args{header} // {} } },
         claims => {
             (map { $_ => undef } qw(iss sub aud client_id scope exp)), htm => 'GET', htu => $url, iat => time,
-            jti => 'jti-' . ++$count, ath => encode_base64url(sha256($token)), %{ $args{claims} // {} },
+            jti => 'jti-' . ++$count, ath => defined $token ? encode_base64url(sha256($token)) : undef,
+            %{ $args{claims} // {} },
         },
     );
 }
