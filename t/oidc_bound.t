@@ -217,10 +217,7 @@ sub dpop_token {
 }
 
 # A proof for GET of a path here.
-sub proof {
-    my ($key, $token, $uri) = @_;
-    return proof($key, $token, "http://localhost$uri");
-}
+sub proof_here { my ($key, $token, $uri) = @_; return proof($key, $token, "http://localhost$uri") }
 
 sub prove {
     my ($uri, $token, $proof, $scheme) = @_;
@@ -238,15 +235,15 @@ for my $alg (sort keys %key) {
         $provider->introspections();
 
         for my $state (qw(MISS HIT)) {
-            my $response = prove($way, $token, proof($key, $token, $way));
+            my $response = prove($way, $token, proof_here($key, $token, $way));
             is(outcome($response), "200 $state", "$alg, $way, $state: with a proof");
             is(upstream($way, $response), $owner, "$alg, $way, $state: upstream");
         }
 
         refused("$alg, $way: as Bearer", '401 HIT binding', $both, 'must be presented with the scheme',
-            sub { prove($way, $token, proof($key, $token, $way), 'Bearer') });
+            sub { prove($way, $token, proof_here($key, $token, $way), 'Bearer') });
         refused("$alg, $way: another key", '401 HIT binding', $invalid_proof, 'not the key that the token is bound to',
-            sub { prove($way, $token, proof($stranger, $token, $way)) });
+            sub { prove($way, $token, proof_here($stranger, $token, $way)) });
         is(scalar(@{[$provider->introspections()]}), 1, "$alg, $way: one question");
     }
 }
@@ -256,30 +253,30 @@ $token = dpop_token($key);
 
 # On a miss, too.
 refused('another key first', '401 MISS binding', $invalid_proof, 'not the key that the token is bound to',
-    sub { prove('/jwt', $token, proof($stranger, $token, '/jwt')) });
-is(outcome(prove('/jwt', $token, proof($key, $token, '/jwt'))), '200 HIT', 'and the token passes with its key');
+    sub { prove('/jwt', $token, proof_here($stranger, $token, '/jwt')) });
+is(outcome(prove('/jwt', $token, proof_here($key, $token, '/jwt'))), '200 HIT', 'and the token passes with its key');
 my $fresh = dpop_token($key);
 refused('as Bearer first', '401 MISS binding', $both, 'must be presented with the scheme',
     sub { call('/jwt', $fresh) });
 
-my $used = proof($key, $token, '/jwt');
+my $used = proof_here($key, $token, '/jwt');
 is(outcome(prove('/jwt', $token, $used)), '200 HIT', 'a proof');
 refused('the same proof', '401 HIT binding', $invalid_proof, 'was used before', sub { prove('/jwt', $token, $used) });
 refused('no proof', '401 HIT binding', $invalid_proof, 'there is no DPoP proof', sub { prove('/jwt', $token) });
 refused('a proof for another token of the same key', '401 HIT binding', $invalid_proof, '"ath" is not',
-    sub { prove('/jwt', $token, proof($key, $fresh, '/jwt')) });
+    sub { prove('/jwt', $token, proof_here($key, $fresh, '/jwt')) });
 refused('a proof for another path', '401 HIT binding', $invalid_proof, '"htu" is not',
-    sub { prove('/jwt', $token, proof($key, $token, '/claims')) });
+    sub { prove('/jwt', $token, proof_here($key, $token, '/claims')) });
 refused('a proof for the token endpoint', '401 HIT binding', $invalid_proof, 'payload is not',
     sub { prove('/jwt', $token, proof($key, undef, $provider->metadata('token_endpoint'), claims => { htm => 'POST' })) });
-is(outcome(prove('/uncached', $token, proof($key, $token, '/uncached'))), '200 BYPASS', 'without a cache');
-is(outcome(prove('/required', $token, proof($key, $token, '/required'))), '200 MISS', 'where tokens have to be bound');
+is(outcome(prove('/uncached', $token, proof_here($key, $token, '/uncached'))), '200 BYPASS', 'without a cache');
+is(outcome(prove('/required', $token, proof_here($key, $token, '/required'))), '200 MISS', 'where tokens have to be bound');
 
 # One binding does not do for the other, and neither is asked of a token that has none.
 
 my $certified = bound_token('mine');
 refused('bound to a certificate, with a proof', '401 MISS binding', $both, 'is not bound to a key',
-    sub { prove('/jwt', $certified, proof($key, $certified, '/jwt')) });
+    sub { prove('/jwt', $certified, proof_here($key, $certified, '/jwt')) });
 refused('bound to a key, with a certificate', '401 HIT binding', $both, 'must be presented with the scheme',
     sub { call('/jwt', $token, over('mine')) });
 
@@ -287,7 +284,7 @@ my $plain = $provider->token($resource);
 is(outcome(call('/jwt', $plain)), '200 MISS', 'not bound');
 is(outcome(call('/jwt', $plain, over('other'))), '200 HIT', 'not bound, with any certificate');
 refused('not bound, with a proof', '401 HIT binding', $both, 'is not bound to a key',
-    sub { prove('/jwt', $plain, proof($key, $plain, '/jwt')) });
+    sub { prove('/jwt', $plain, proof_here($key, $plain, '/jwt')) });
 refused('not bound, where tokens have to be', '401 MISS binding', $both, 'the token is not bound',
     sub { call('/required', $plain) });
 
