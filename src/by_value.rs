@@ -57,26 +57,24 @@ pub(crate) fn verify(
         Some(_) => CacheStatus::Miss,
         None => CacheStatus::Bypass,
     });
-    match judge(request, context, location, token) {
-        // The key may be newer than ours. It is looked for once, and not more often than any other request may.
-        Err(VerifyError::UnknownKid) if context.doubt.get() == Doubt::None => {
-            context.doubt.set(Doubt::Raised);
-            verify(request, context, location, token)
+    let error = match judge(request, context, location, token) {
+        Ok(outcome) => return Some(outcome),
+        Err(error) => error,
+    };
+    if error.is_about_absent_key()
+        && let Some(place) = Place::of(location, request.server())
+        && !place.is_of_now(request::now())
+    {
+        // Keys that were fetched long ago do not tell. Newer ones are asked for once, and not more often than any other
+        // request may.
+        if context.doubt.get() != Doubt::None || place.is_recent(request::now()) {
+            return Some(Outcome::refused(Reason::ServerUnreachable));
         }
-        Err(VerifyError::UnknownKid) if !are_keys_of_now(request, location) => {
-            Some(Outcome::refused(Reason::ServerUnreachable))
-        }
-        Err(error) => {
-            log_refusal(request, context, token, error);
-            Some(Outcome::refused(Reason::Signature))
-        }
-        Ok(outcome) => Some(outcome),
+        context.doubt.set(Doubt::Raised);
+        return verify(request, context, location, token);
     }
-}
-
-/// Whether a key that is not there is none of the server's: keys that were fetched long ago do not tell.
-fn are_keys_of_now(request: Request<'_>, location: &LocationConf) -> bool {
-    Place::of(location, request.server()).is_none_or(|place| place.is_of_now(request::now()))
+    log_refusal(request, context, token, error);
+    Some(Outcome::refused(Reason::Signature))
 }
 
 fn judge(

@@ -77,6 +77,9 @@ http {
             phantom_token_audience api;
             phantom_token_jwks /jwks/presented;
             proxy_pass http://127.0.0.1:8082;
+
+            location /presented/unnamed { phantom_token_jwks /jwks/unnamed; proxy_pass http://127.0.0.1:8082; }
+            location /presented/unnamed_down { phantom_token_jwks /jwks/unnamed_down; proxy_pass http://127.0.0.1:8082; }
         }
         location = /free { phantom_token off; return 204; }
 
@@ -164,6 +167,13 @@ sub poll {
     return @responses;
 }
 
+# A JWT by that key which a client presents.
+sub presented {
+    my ($name, %args) = @_;
+    my %claims = (iss => 'https://as.example', aud => 'api', exp => time + 600);
+    return $key{$name}->jwt(header => { kid => $name }, claims => \%claims, %args);
+}
+
 my @bad = (
     ['HTML', { type => 'text/html', body => '<html>' }, '502', 'server_bad_answer', 'answered 200 with text/html'],
     ['no body', { type => 'application/json', body => '' }, '502', 'server_bad_answer', 'it is empty'],
@@ -180,7 +190,7 @@ my @bad = (
     ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
 );
 
-$t->plan(6 * @bad + 75);
+$t->plan(6 * @bad + 85);
 $t->run();
 
 # No keys: nobody is asked about the token, and nothing passes.
@@ -294,6 +304,12 @@ $jwks->script('/jwks/aging', keys_answer(['old'], headers => ['Cache-Control' =>
     keys_answer(['new'], hold => 1, headers => ['Cache-Control' => 'max-age=1']), keys_answer(['new']));
 $jwks->script('/jwks/down', keys_answer(['old'], headers => ['Cache-Control' => 'max-age=10']),
     { status => 500 }, { type => 'text/html', body => '<html>' }, keys_answer(['new']));
+$jwks->script('/jwks/unnamed', keys_answer(['nameless']), keys_answer([], body =>
+    Test::PhantomToken::Keys::set($key{new}->jwk(), $jwk{nameless})));
+$jwks->script('/jwks/unnamed_down', keys_answer(['nameless']), { status => 500 });
+my @unnamed = map { presented($_, header => {}) } qw(nameless new nameless stranger);
+is(outcome(call("/presented/$_", $unnamed[0])), '200 MISS', "/$_: the first keys") for qw(unnamed unnamed_down);
+is(outcome(call('/presented/unnamed', $unnamed[1])), '401 MISS signature', 'a key without a name, just after the fetch');
 my $rotated = signed_by('old');
 is(outcome(call('/rotated/', $rotated)), '200 MISS', 'before the rotation');
 is(outcome(call("/$_/", signed_by($_ eq 'nameless' ? 'nameless' : 'old'))), '200 MISS', "/$_: the first keys") for qw(nameless aging down);
@@ -365,12 +381,6 @@ is(scalar(grep { $_->{head} =~ /Bearer|Basic|mine|secret/ || length $_->{body} }
 
 # JWTs that clients present: verified by keys that are fetched first, and nobody is asked about them.
 
-sub presented {
-    my ($name) = @_;
-    my %claims = (iss => 'https://as.example', aud => 'api', exp => time + 600);
-    return $key{$name}->jwt(header => { kid => $name }, claims => \%claims);
-}
-
 my $asked = $as->count();
 my @presented = map { presented('old') } 1 .. 2;
 $jwks->script('/jwks/presented', keys_answer([], status => 500), keys_answer(['old'], hold => 1), keys_answer(['old', 'new']),
@@ -404,6 +414,16 @@ until ($jwks->count('/jwks/presented') == 4 || time() > $deadline) {
     $response = call('/presented/', presented('stranger'));
 }
 is(outcome($response), '502 MISS server_unreachable', 'whether there is such a key cannot be told now');
+
+# A JWT that names no key may be by one of now as well.
+
+is(outcome(call('/presented/unnamed', $unnamed[1])), '200 MISS', 'a key without a name: looked for');
+is($jwks->count('/jwks/unnamed'), 2, 'by one question');
+is(outcome(call('/presented/unnamed', $unnamed[2])), '200 MISS', 'the earlier key');
+is(outcome(call('/presented/unnamed', $unnamed[3])), '401 MISS signature', 'a key that is none');
+is($jwks->count('/jwks/unnamed'), 2, 'is not looked for again at once');
+is(outcome(call('/presented/unnamed_down', $unnamed[3])), '502 MISS server_unreachable', 'a key that may be one');
+is(outcome(call('/presented/unnamed_down', $unnamed[2])), '200 MISS', 'and one that is');
 
 # A server that is silent: who waits for its keys goes on with the last good ones.
 

@@ -151,9 +151,12 @@ pub enum VerifyError {
     /// No key may verify that algorithm.
     #[error("its \"alg\" fits no key that could have signed it: check phantom_token_jwks")]
     NoKey,
-    /// The signature is of no key that fits.
+    /// It names no key, and the signature is of none that fits; the one that it is of may have been rotated in since.
     #[error("its signature is not by the keys of phantom_token_jwks")]
     Signature,
+    /// The signature is not of the key that it names.
+    #[error("its signature is not by the keys of phantom_token_jwks: not by that of its \"kid\"")]
+    NamedKey,
     /// The payload is no JSON object, or the part of it that an envelope holds.
     #[error("its payload is not a JSON object, or lacks what its kind must have")]
     Payload,
@@ -193,6 +196,12 @@ impl VerifyError {
     /// Whether other keys could make it right: the server may have new ones.
     #[must_use]
     pub fn is_about_keys(&self) -> bool {
+        self.is_about_absent_key() || matches!(self, Self::NamedKey)
+    }
+
+    /// The same, where the key that it should be by is not there: whether the JWT is at fault cannot be told.
+    #[must_use]
+    pub fn is_about_absent_key(&self) -> bool {
         matches!(self, Self::UnknownKid | Self::NoKey | Self::Signature)
     }
 }

@@ -99,7 +99,7 @@ fn check_signature(
         if verifier.verify(message, signature).is_ok() {
             return Ok(());
         }
-        fault = VerifyError::Signature;
+        fault = if kid.is_some() { VerifyError::NamedKey } else { VerifyError::Signature };
     }
     Err(fault)
 }
