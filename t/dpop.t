@@ -25,7 +25,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(296);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(305);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
@@ -269,6 +269,17 @@ $_->close() for @connections;
 $t->reload()->wait_old_workers();
 refused('after a reload', prove('/shared', $token, [$shared]), $invalid_proof, qr/was used before/);
 passed('another one after a reload', prove('/shared', $token, [good('/shared')]), $jwt);
+
+# Nor does a worker that dies take its proofs along.
+
+my ($victim) = map { my $worker = $_->request('GET', '/none')->response()->header('Worker'); $_->close(); $worker } to_each_worker();
+my $orphan = good('/orphan');
+passed('before a worker dies', prove('/orphan', $token, [$orphan]), $jwt);
+$t->expect_alerts(qr/worker process $victim exited on signal 9/);
+kill KILL => $victim;
+$t->wait_for_workers(2);
+refused('after a worker has died', prove('/orphan', $token, [$orphan]), $invalid_proof, qr/was used before/);
+passed('another one after that', prove('/orphan', $token, [good('/orphan')]), $jwt);
 
 # Behind a TLS offloader.
 

@@ -29,7 +29,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(16);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(20);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -56,6 +56,7 @@ http {
 
         location /small/ { phantom_token_cache small; phantom_token_jwks /jwks/small; proxy_pass http://127.0.0.1:8082; }
         location /large/ { phantom_token_lock_timeout 1s; phantom_token_jwks /jwks/large; proxy_pass http://127.0.0.1:8082; }
+        location /dies/ { phantom_token_jwks /jwks/dies; proxy_pass http://127.0.0.1:8082; }
         location /asks { phantom_token_lock_timeout 1m; proxy_pass http://127.0.0.1:8082; }
         location /waits { phantom_token_lock_timeout 1500ms; proxy_pass http://127.0.0.1:8082; }
         location = /free { phantom_token off; access_log off; return 204; }
@@ -154,3 +155,20 @@ $jwks->release('/jwks/large');
 is(outcome($fetches->response()), '200 MISS', 'who fetched the keys');
 $as->release($other);
 is(outcome($asks->response()), '200 MISS', 'and who asked for the other one');
+
+# A worker that dies while it fetches keys: who waits in the other one fetches them.
+
+$jwks->script('/jwks/dies', keys_answer(hold => 1), keys_answer());
+my @orphans = (new_token(), new_token());
+ask($others->[1], '/dies/', $orphans[0]);
+$jwks->wait_for('/jwks/dies');
+ask($two[0], '/dies/', $orphans[1]);
+barrier($free);
+my $victim = $others->[0]->request('GET', '/free')->response()->header('Worker');
+$t->expect_alerts(qr/worker process $victim exited on signal 9/);
+kill KILL => $victim;
+is(outcome($two[0]->response()), '200 MISS', 'the keys of a worker that has died are fetched by another');
+is($jwks->count('/jwks/dies'), 2, 'in a question of its own');
+is($as->questions($orphans[0]), 0, 'nobody has asked about the token of the one that died');
+$t->wait_for_workers(2);
+is(outcome(call('/dies/', $orphans[0])), '200 MISS', 'and the next worker has them from the zone, or fetches them');
