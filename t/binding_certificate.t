@@ -19,7 +19,7 @@ use Test::PhantomToken;
 
 plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
 
-my $t = Test::Nginx->new()->has(qw(http proxy map mirror ssi access http_ssl http_v2))->plan(237);
+my $t = Test::Nginx->new()->has(qw(http proxy map mirror ssi access http_ssl http_v2))->plan(242);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file('page.shtml', '<!--#include virtual="/inside/checked" -->');
@@ -448,6 +448,14 @@ is(call('/x', $mine, tls($_), port => 8445)->status(), $_ eq 'mine' ? 200 : 401,
     for qw(mine other);
 @twice = (headers => ['X-Client-Cert' => escaped(pem('mine'))]);
 is(call('/x', $mine, tls('other'), port => 8445, @twice)->status(), 401, 'behind an offloader, the client claims another');
+
+# Nobody else may say so: a header that no directive names is one of the client's.
+
+for my $name (qw(X-Client-Cert Client-Cert X-SSL-Client-Cert X-Forwarded-Client-Cert SSL-Client-Cert)) {
+    my @claim = (headers => [$name => $name eq 'Client-Cert' ? ":$base64:" : escaped(pem('mine'))]);
+    is(call('/', $mine, @claim)->status() . ' ' . call('/', $mine, tls('other'), @claim)->status(), '401 401',
+        "$name where it is not named");
+}
 
 # A verdict that is brought along.
 

@@ -18,7 +18,7 @@ use Test::Nginx;
 use Test::Nginx::Leaks qw(leaks);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy debug))->plan(20);
+my $t = Test::Nginx->new()->has(qw(http proxy debug))->plan(24);
 
 my $client_secret = 'a client secret % with special + characters';
 
@@ -43,6 +43,18 @@ http {
         location /header { phantom_token_header X-Access-Token; proxy_pass http://127.0.0.1:8082; }
         location /small {
             phantom_token_introspection_endpoint /introspect_small;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /exchange { phantom_token_exchange /introspect_small; proxy_pass http://127.0.0.1:8082; }
+        location /claims {
+            phantom_token_forward claims;
+            phantom_token_envelope unverified;
+            phantom_token_envelope_header X-Envelope;
+            phantom_token_introspection_endpoint /introspect_small;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location /refreshed {
+            phantom_token_cache_refresh 1ms;
             proxy_pass http://127.0.0.1:8082;
         }
         location /limited {
@@ -101,6 +113,12 @@ is_deeply([called('/small', $as->json_answer({ active => JSON::PP::true, jwt => 
 is_deeply([called('/', $as->json_answer(
     { active => JSON::PP::true, pad => 'x' x 40_000, jwt => a_jwt(), exp => time + 60 }))], [200, 200],
     "larger than NGINX's default buffers");
+is_deeply([called('/exchange', $as->exchange_answer($large))], [200, 200], 'exchanged');
+push @jwts, my $envelope = Test::PhantomToken::JWT::envelope({ active => JSON::PP::true, exp => time + 60, pad => 'x' x 9_000 });
+$t->secrets($envelope);
+is_deeply([called('/claims', $as->envelope_answer($envelope))], [200, 200], 'a signed answer');
+is($api->header($api->last_request(), 'X-Envelope'), $envelope, 'which goes upstream');
+is_deeply([called('/refreshed', $as->jwt_answer(a_jwt()))], [200, 200], 'confirmed again');
 is_deeply([called('/limited', $as->jwt_answer($large))], [502, 502], 'too large');
 is_deeply([called('/', $as->jwt_answer(a_jwt(), type => 'text/html'))], [502, 502], 'HTML');
 is_deeply([called('/', $as->jwt_answer(a_jwt(), status => 500))], [502, 502], 'JWT in an error');
