@@ -21,6 +21,7 @@ import instructions
 import look_up
 import memory
 import misses
+import proofs
 import refresh
 import system_calls
 from run import Run
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "system-calls": system_calls,
     "cpu": cpu,
     "misses": misses,
+    "proofs": proofs,
     "memory": memory,
     "look-up": look_up,
     "coalescing": coalescing,
@@ -63,7 +65,9 @@ def _measure(options, folder: Path) -> dict:
     result = {"processor": _processor(), "nginx": _nginx_version(options.nginx)}
     print(f"processor  {result['processor']}\nNGINX      {result['nginx']}\n", flush=True)
 
-    run = Run(options.nginx, options.module, options.core, folder, options.quick)
+    run = Run(
+        options.nginx, options.module, options.core, options.signer, folder, options.quick
+    )
     found, notes, functions = [], [], {}
     for name in options.names or BENCHMARKS:
         print(f"measuring {name}", file=sys.stderr, flush=True)
@@ -102,6 +106,7 @@ def _options():
     parser.add_argument("--nginx", required=True)
     parser.add_argument("--module", required=True)
     parser.add_argument("--core")
+    parser.add_argument("--signer")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []])

@@ -10,6 +10,8 @@ import tokens
 from servers import Failure, Nginx
 
 TIMEOUT = 60
+# What clients call the API.
+URL = "http://api.example/"
 
 
 def request(index: int) -> bytes:
@@ -53,6 +55,13 @@ def ask(connection: socket.socket, index: int) -> None:
     connection.sendall(request(index))
     with connection.makefile("rb") as answers:
         _answer(answers)
+
+
+def status_of(gateway: Nginx, path: str, header: str) -> int:
+    """What one request with that header is answered with."""
+    with connect(gateway) as connection, connection.makefile("rb") as answers:
+        connection.sendall(_request(path, header))
+        return int(answers.readline().split()[1])
 
 
 def check_status(status: bytes) -> None:

@@ -93,7 +93,7 @@ _UPSTREAM = """
         listen {address};
         server_name named;
         location / {{
-            if ($http_authorization != "Bearer {stem}{start}$args") {{ return 403; }}
+            if ($http_authorization != "Bearer {expected}") {{ return 403; }}
             return 200 "ok";
         }}
     }}
@@ -104,15 +104,20 @@ _UPSTREAM = """
         default_type application/jwt;
         location / {{
             if ($http_x_question !~ "^token=([-\\w]+)$") {{ return 400; }}
-            return 200 "{stem}$1";
+            return 200 "{given}";
         }}
     }}
 """
 
 
-def upstream():
-    """The API, and an authorization server that finds every token active."""
-    http = {"jwt": tokens.jwt(0), "stem": tokens.JWT_STEM, "start": tokens.START}
+def upstream(jwt: str | None = None):
+    """The API, and an authorization server that finds every token active: each has a JWT of its own,
+    or all have that one."""
+    http = {
+        "jwt": tokens.jwt(0),
+        "given": jwt or f"{tokens.JWT_STEM}$1",
+        "expected": jwt or f"{tokens.JWT_STEM}{tokens.START}$args",
+    }
     return lambda address: _frame("", _UPSTREAM.format(address=address, **http), connections=8192)
 
 

@@ -7,14 +7,14 @@ import statistics
 from dataclasses import asdict, dataclass, field
 
 # Units of what depends on how fast and how idle the machine is.
-_TIMES = ("ns", "µs", "ms")
+_TIMES = ("ns", "µs", "ms", "per second")
 
 
 @dataclass
 class Figure:
     """`measured` stands beside `reference`, if there is one, in `unit`. `compared` is their
     difference or their ratio, with what it may be as well: from `low` to `high`; or the measured
-    itself. It is to be `target` at most."""
+    itself. It is to be `target` at most, or `least` at least."""
 
     name: str
     unit: str
@@ -26,6 +26,7 @@ class Figure:
     high: float | None = None
     decimals: int = 0
     target: float | None = None
+    least: float | None = None
 
     def row(self, judge_times: bool) -> list[str]:
         reference = "" if self.reference is None else f"{self.reference:,.{self.decimals}f}"
@@ -33,14 +34,19 @@ class Figure:
         compared = "" if self.kind == "value" else self._text(self.compared)
         between = "" if self.low is None else f"{self._text(self.low)} to {self._text(self.high)}"
         target = "" if self.target is None else self._text(self.target)
-        judged = self.target is not None and (judge_times or self.unit not in _TIMES)
+        if self.least is not None:
+            target = f"at least {self._text(self.least)}"
+        judged = target and (judge_times or self.unit not in _TIMES)
         verdict = ("missed", "met")[self.is_met()] if judged else ""
         return [self.name, self.unit, reference, measured, compared, between, target, verdict]
 
     def is_met(self) -> bool:
         """To as many digits as are shown."""
         digits = 3 if self.kind == "ratio" else self.decimals
-        return self.target is None or round(self.compared, digits) <= self.target
+        compared = round(self.compared, digits)
+        return (self.target is None or compared <= self.target) and (
+            self.least is None or compared >= self.least
+        )
 
     def _text(self, value: float) -> str:
         if self.kind == "ratio":
@@ -62,6 +68,15 @@ class Result:
 
 def value(name: str, unit: str, measured: float, **options) -> Figure:
     return Figure(name, unit, None, measured, "value", measured, **options)
+
+
+def rate(name: str, reference: list[float], measured: list[float], **options) -> Figure:
+    """How many of them a second has, of microseconds that noise has met: the medians, and the
+    interval of 95 % of what was measured."""
+    per_second = [[1_000_000 / each for each in times] for times in (reference, measured)]
+    one, other = map(statistics.median, per_second)
+    low, high = _interval_of_median(per_second[1])
+    return Figure(name, "per second", one, other, "value", other, low, high, **options)
 
 
 def difference(name: str, unit: str, reference: list[float], measured: list[float], **options):
@@ -100,7 +115,7 @@ def _interval_of_median(values: list[float], draws: int = 2000) -> tuple[float, 
 
 
 def table(figures: list[Figure], judge_times: bool) -> str:
-    rows = [["", "unit", "reference", "measured", "compared", "from … to", "at most", ""]]
+    rows = [["", "unit", "reference", "measured", "compared", "from … to", "target", ""]]
     rows += [figure.row(judge_times) for figure in figures]
     return aligned(rows, left=2)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import client
 from figures import Figure, Result, difference
 from run import Run
 from servers import Failure
+from signer import signed_jwt
 
 REPETITIONS = 2
 # How far repetitions may differ for the figure to be worth its digits.
@@ -20,6 +22,17 @@ REPEATABLE = 0.002
 
 # At most so many more than plain `proxy_pass`, for a hit, the hash apart.
 _TARGET = 1_500
+
+# At most so many more for a hit of a JWT that was verified, in a location with these rules, malloc
+# apart.
+_TARGET_WITH_RULES = 300
+_RULES = """
+            phantom_token_jwks file={keys};
+            phantom_token_issuer https://issuer.example;
+            phantom_token_audience https://api.example;
+            phantom_token_require_scope orders.read orders.write;
+            phantom_token_require_audience https://api.example;
+"""
 
 _HASH = re.compile(r"blake3")
 # What malloc does depends on what happens to lie in the heap: it may differ between two
@@ -62,8 +75,45 @@ def measure(run: Run) -> Result:
         _difference("instructions per miss", plain, miss),
         _difference("of these in glibc's malloc", plain, miss, _is_in(_MALLOC)),
     ]
-    notes = [] if run.quick else [_repeatability(plain, hit, miss)]
+    bare, ruled = _with_rules(run, counts, repetitions)
+    # The keys that were read when it started have left other gaps in the heap.
+    figures += [
+        _difference("per hit with keys and rules, above one without", bare, ruled),
+        _difference("of these in glibc's malloc", bare, ruled, _is_in(_MALLOC)),
+        _difference(
+            "with keys and rules, all but malloc",
+            bare,
+            ruled,
+            _is_not_in(_MALLOC),
+            target=_TARGET_WITH_RULES,
+        ),
+    ]
+    notes = [] if run.quick else [_repeatability(plain, hit, miss, bare, ruled)]
     return Result(figures, notes, _functions_compared(plain[0], hit[0], miss[0]))
+
+
+def _with_rules(run: Run, counts, repetitions: int) -> tuple[list[Counter], list[Counter]]:
+    """Hits of one and the same JWT, without and with what it is verified by and has to meet."""
+    keys = run.folder / "keys.jwks"
+    jwt = signed_jwt(run, keys)
+    without, ruled = [], []
+    with run.testbed("instructions-with-rules", single_process=True, jwt=jwt) as testbed:
+        for repetition in range(repetitions):
+            for name, directives, into in (
+                ("without", "", without),
+                ("with", _RULES.format(keys=keys), ruled),
+            ):
+                start = partial(testbed.translating, directives=directives)
+                few, many = (
+                    _profile(start, f"{name}-{count}-{repetition}", testbed.folder, [0] * count)
+                    for count in counts
+                )
+                many.subtract(few)
+                into.append(
+                    Counter({name: n / (counts[1] - counts[0]) for name, n in many.items()})
+                )
+        testbed.expect_questions(repetitions * 4)
+    return without, ruled
 
 
 def _profile(start, name: str, folder: Path, indices) -> Counter:

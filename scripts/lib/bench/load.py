@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import client
@@ -31,25 +32,31 @@ def one_processor():
 
 def cpu_per_request(gateway: Nginx, indices: range, once: bool = False) -> float:
     """Microseconds of the worker's, as `load` is run."""
+    return cpu_per_request_of(gateway, lambda: load(gateway, indices, once))
+
+
+def cpu_per_request_of(gateway: Nginx, load: Callable[[], int]) -> float:
+    """Microseconds of the worker's, for as many requests as `load` says that it has made."""
     worker = client.worker_pid(gateway)
     before = _cpu_time(worker)
-    requests = load(gateway, indices, once)
+    requests = load()
     return (_cpu_time(worker) - before) / requests / 1000
 
 
 def load(gateway: Nginx, indices: range, once: bool = False) -> int:
     """Runs wrk for a second over tokens in turn, beginning with any, or each `once` at most; how
     many requests it has made, all of which have to be answered well."""
-    requests = _wrk(gateway, indices, 0 if once else random.randrange(len(indices)))
+    begin = 0 if once else random.randrange(len(indices))
+    requests = wrk(gateway, _SCRIPT, [tokens.START, indices.start, len(indices), begin])
     if once and requests + CONNECTIONS > len(indices):
         raise Failure(f"{len(indices):,} tokens do not suffice for a second of load")
     return requests
 
 
-def _wrk(gateway: Nginx, indices: range, begin: int) -> int:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1s", "-s", str(_SCRIPT)]
-    command += [f"http://{gateway.address}/", "--", tokens.START]
-    command += map(str, (indices.start, len(indices), begin))
+def wrk(gateway: Nginx, script: Path, arguments: list) -> int:
+    """Runs wrk for a second with the requests of that script; how many it has made."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1s", "-s", str(script)]
+    command += [f"http://{gateway.address}/", "--", *map(str, arguments)]
     done = subprocess.run(
         [*TIED_TO_US, *command], cwd=gateway.folder, capture_output=True, text=True, check=False
     )

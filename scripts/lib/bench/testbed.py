@@ -16,16 +16,17 @@ class Testbed:
     the authorization server has to be the expected one, none unless said otherwise: else something
     else than hits, or than misses, was measured."""
 
-    def __init__(self, run, folder: Path, single_process: bool):
+    def __init__(self, run, folder: Path, single_process: bool, jwt: str | None):
         folder.mkdir()
         self.run, self.folder = run, folder
         self.single_process = single_process
+        self._jwt = jwt
         self._translating = []
         self.expect_questions(0)
 
     def __enter__(self):
         self._running = contextlib.ExitStack()
-        self.upstream = self._start("upstream", configuration.upstream(), ())
+        self.upstream = self._start("upstream", configuration.upstream(self._jwt), ())
         return self
 
     def __exit__(self, kind, *_):

@@ -32,12 +32,10 @@ def jwt(index: int) -> str:
     return JWT_STEM + token(index)
 
 
-def _jwt_stem() -> str:
-    """The beginning of JWTs that end with the token: of 1,200 bytes, with the claims of an access token
-    (RFC 9068), and valid until 2100. Nobody here looks at their signature."""
-    header = _encoded({"alg": "RS256", "kid": "benchmark", "typ": "at+jwt"})
-    signature = _base64url(random.Random(0).randbytes(256))
-    claims = {
+def claims(**more) -> dict:
+    """Those of an access token (RFC 9068), valid until 2100, and more; as many bytes as a JWT of
+    1,200 bytes has room for."""
+    found = {
         "iss": "https://issuer.example",
         "aud": "https://api.example",
         "sub": "8c7a9a5e-3d1f-4a77-9a0e-0f6f2f6f3f0b",
@@ -48,21 +46,30 @@ def _jwt_stem() -> str:
         "scope": "openid orders.read orders.write",
         "groups": [f"/departments/number-{number:02}" for number in range(8)],
         "name": "",
+        **more,
     }
-    room = _JWT_LENGTH - len(header) - len(signature) - 2
-    claims["name"] = "n" * (room * 3 // 4 - len(_compact(claims)))
-    made = f"{header}.{_encoded(claims)}.{signature}"
+    room = _JWT_LENGTH - len(_HEADER) - len(_SIGNATURE) - 2
+    found["name"] = "n" * (room * 3 // 4 - len(compact(found)))
+    return found
+
+
+def unsigned(payload: dict) -> str:
+    """A JWT at whose signature nobody looks."""
+    made = f"{_HEADER}.{_encoded(payload)}.{_SIGNATURE}"
     if len(made) != _JWT_LENGTH:
         raise ValueError(f"no JWT with these parts has {_JWT_LENGTH} bytes")
-    return made[:-_LENGTH]
+    return made
 
 
 def _encoded(part: dict) -> str:
-    return _base64url(_compact(part).encode())
+    return _base64url(compact(part).encode())
 
 
-def _compact(part: dict) -> str:
+def compact(part: dict) -> str:
     return json.dumps(part, separators=(",", ":"))
 
 
-JWT_STEM = _jwt_stem()
+_HEADER = _encoded({"alg": "RS256", "kid": "benchmark", "typ": "at+jwt"})
+_SIGNATURE = _base64url(random.Random(0).randbytes(256))
+# The beginning of JWTs that end with the token.
+JWT_STEM = unsigned(claims())[:-_LENGTH]
