@@ -34,7 +34,7 @@ pub fn facts(kind: Document, document: &[u8], is_json: bool, body: &[u8]) -> Fac
     let (certificate, key, unreadable) = bindings(&all);
     // Where a source says that there is a key, it has to be known.
     let mut types = with_issued.iter().flat_map(|source| json::all(source, "token_type"));
-    let is_dpop = types.any(|it| it.text().is_some_and(|text| text.to_ascii_lowercase() == "dpop"));
+    let is_dpop = types.any(|it| it.text().is_some_and(|text| text.eq_ignore_ascii_case("dpop")));
     let other_binding = unreadable || (is_dpop && key.is_none());
     Facts {
         scopes: distinct(match said(&with_issued, &["scope", "scp"]) {
