@@ -127,7 +127,7 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
     context.keyed_in.set(location);
     context.set_outcome(None);
     // What another location would have used is not for this one.
-    context.stale.set(None);
+    context.set_stale(request.pool(), None);
 
     if by_value {
         // Nobody is asked, and so nothing ages: when its time is over, it is verified anew.
@@ -154,7 +154,7 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
             apply(request, context, known)
         }
         stale => {
-            context.stale.set(stale.map(|(known, _)| known));
+            context.set_stale(request.pool(), stale.map(|(known, _)| known));
             match question::ask_or_wait(request, context, token, key) {
                 Ok(()) => AGAIN,
                 Err(reason) => conclude(request, context, outcome(reason)),
@@ -270,7 +270,7 @@ fn look_up(
 /// Applies what came of a question, or a verdict past its time where the server cannot be asked.
 fn conclude(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t {
     let location = request.location();
-    let stale = context.stale.take();
+    let stale = context.take_stale();
     let Outcome::Refused { reason, .. } = outcome else {
         stale::ended(request, location);
         return apply(request, context, outcome);

@@ -194,8 +194,8 @@ pub(crate) struct Context {
     pub(crate) token: Cell<ngx_str_t>,
     /// It was presented with the scheme `DPoP`.
     pub(crate) is_dpop: Cell<bool>,
-    /// What the proof of the request was accepted for: it is no replay of its own.
-    pub(crate) proven: Cell<Option<Proven>>,
+    /// What the proof of the request was accepted for: it is no replay of its own. Null: nothing.
+    proven: Cell<*const Proven>,
     /// Where the request waits, or where the verdict was applied; null: neither, or taken back since.
     pub(crate) location: Cell<*const LocationConf>,
     /// The `token=` variable that `token` was read from; null: from `Authorization`.
@@ -205,8 +205,8 @@ pub(crate) struct Context {
     /// The location that made the key. By its secret the facts of the outcome are made, too. Null: none.
     pub(crate) keyed_in: Cell<*const LocationConf>,
     outcome: Cell<Option<Outcome>>,
-    /// A verdict past its time, to be applied if the question finds no server.
-    pub(crate) stale: Cell<Option<Outcome>>,
+    /// A verdict past its time, to be applied if the question finds no server; null: none.
+    stale: Cell<*const Outcome>,
     /// Claims whose fault was logged, by a few bits of their variables.
     pub(crate) faulty_claims: Cell<u64>,
     /// The claims of the outcome, once somebody has asked for one; null: not read yet.
@@ -300,13 +300,13 @@ impl Context {
                 }),
                 token: Cell::new(ngx_str_t::empty()),
                 is_dpop: Cell::new(false),
-                proven: Cell::new(None),
+                proven: Cell::new(ptr::null()),
                 location: Cell::new(ptr::null()),
                 token_source: Cell::new(ptr::null()),
                 key: Cell::new(None),
                 keyed_in: Cell::new(ptr::null()),
                 outcome: Cell::new(None),
-                stale: Cell::new(None),
+                stale: Cell::new(ptr::null()),
                 faulty_claims: Cell::new(0),
                 claims: Cell::new(ptr::null_mut()),
                 forwarded_by: Cell::new(ptr::null()),
@@ -357,6 +357,30 @@ impl Context {
         self.outcome.set(outcome);
         self.claims.set(ptr::null_mut());
         self.faulty_claims.set(0);
+    }
+
+    /// Keeps a verdict past its time, or forgets the one that was kept. If there is no memory, there is none.
+    pub(crate) fn set_stale(&self, pool: Pool<'_>, outcome: Option<Outcome>) {
+        let kept = outcome.and_then(|outcome| pool.place(outcome));
+        self.stale.set(kept.map_or(ptr::null(), |kept| kept.as_ptr()));
+    }
+
+    /// The verdict that was kept, once.
+    pub(crate) fn take_stale(&self) -> Option<Outcome> {
+        // SAFETY: null, or in the request's pool.
+        unsafe { self.stale.replace(ptr::null()).as_ref() }.copied()
+    }
+
+    /// Notes what the proof of the request was accepted for; `None`: no memory.
+    pub(crate) fn set_proven(&self, pool: Pool<'_>, proven: Proven) -> Option<()> {
+        self.proven.set(pool.place(proven)?.as_ptr());
+        Some(())
+    }
+
+    /// What the proof of the request was accepted for.
+    pub(crate) fn proven(&self) -> Option<Proven> {
+        // SAFETY: null, or in the request's pool.
+        unsafe { self.proven.get().as_ref() }.copied()
     }
 
     /// The location that the key, and with it the verdict, is from.

@@ -29,7 +29,7 @@ pub(crate) fn check(
     }
     // SAFETY: the token is in the request's memory.
     let token = unsafe { bytes_of(&context.token.get()) };
-    let proven = context.proven.get().filter(|proven| {
+    let proven = context.proven().filter(|proven| {
         // SAFETY: so is the one that was proven.
         proven.key == *thumbprint && unsafe { bytes_of(&proven.token) } == token
     });
@@ -87,7 +87,8 @@ pub(crate) fn check(
     Some(match used {
         Use::First => {
             let nonce = nonce.map_or(ptr::null(), ptr::from_ref);
-            context.proven.set(Some(Proven { token: string_over(token), key: *thumbprint, nonce }));
+            let proven = Proven { token: string_over(token), key: *thumbprint, nonce };
+            context.set_proven(request.pool(), proven)?;
             Ok(())
         }
         Use::Again => Err(BindingError::UsedProof),
