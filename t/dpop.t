@@ -25,7 +25,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(305);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(306);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
@@ -265,6 +265,22 @@ my @answers = map {
 is($answers[0]->status(), 200, 'one worker');
 refused('the other worker', $answers[1], $invalid_proof, qr/was used before/);
 $_->close() for @connections;
+
+# Nor do many that wait for the verdict pass with one.
+
+my ($waiting, $waiting_jwt) = (token(), jwt(claims => { cnf => { jkt => jkt($es256) } }));
+$as->script($waiting, $as->jwt_answer($waiting_jwt, hold => 1));
+my $for_all = proof($es256, $waiting, '/all');
+my @waiting = map {
+    http_connection()->request('GET', '/all', headers => [Authorization => "DPoP $waiting", DPoP => $for_all])
+} 1 .. 20;
+$as->wait_for_question($waiting);
+$as->release($waiting);
+my %outcomes;
+$outcomes{ join ' ', $_->status(), $_->header('Slug') // () }++ for map { $_->response() } @waiting;
+$_->close() for @waiting;
+# None, where two workers have noted it at the same instant.
+like(join(' ', map { $outcomes{$_} // 0 } '200', '401 binding'), qr/^(?:1 19|0 20)$/, 'of twenty with one proof one passes');
 
 $t->reload()->wait_old_workers();
 refused('after a reload', prove('/shared', $token, [$shared]), $invalid_proof, qr/was used before/);
