@@ -17,6 +17,9 @@ use crate::request::{self, Request};
 /// How many keys of clients a worker keeps in parsed form, about 1 KB each.
 const KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
+/// By its address a line is known as ours.
+static NO_STORE: &[u8] = b"no-store";
+
 /// Whether the request has shown that its client has the key with that thumbprint; `None`: a fault of ours.
 pub(crate) fn check(
     request: Request<'_>,
@@ -96,7 +99,8 @@ pub(crate) fn check(
     })
 }
 
-/// Tells the client a nonce, in the response of its request (RFC 9449 section 8.2).
+/// Tells the client a nonce, in the response of its request, which nobody is to use for another one (RFC 9449 section
+/// 8.2): whatever else is said of how long it may be kept, by `expires` or upstream, `no-store` goes before.
 fn give(request: Request<'_>, nonces: &Nonces) -> Option<()> {
     let room = request.pool().bytes(NONCE_LEN)?;
     room.copy_from_slice(&nonces.give(request::now()));
@@ -106,6 +110,11 @@ fn give(request: Request<'_>, nonces: &Nonces) -> Option<()> {
         let list = &raw mut (*request.as_ptr()).headers_out.headers;
         headers::leave_out(list, b"DPoP-Nonce");
         headers::push(list, name, string_over(room))?;
+        // A line that NGINX has no pointer to, so that `expires` does not write over it.
+        if !headers::iterate(list).any(|(_, value)| ptr::eq(value, NO_STORE)) {
+            let name = Name::fixed(b"Cache-Control", b"cache-control");
+            headers::push(list, name, string_over(NO_STORE))?;
+        }
     }
     Some(())
 }
