@@ -18,7 +18,7 @@ use crate::by_value;
 use crate::code::{AGAIN, DECLINED, OK};
 use crate::conf::choice::{binding, forward, preflight};
 use crate::conf::{LocationConf, TokenSource};
-use crate::context::{CacheStatus, Carried, Context, Outcome, Stage};
+use crate::context::{CacheStatus, Carried, Context, Doubt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::policy;
@@ -124,7 +124,10 @@ fn decide(request: Request<'_>, context: &Context) -> ngx_int_t {
         return apply(request, context, known);
     }
     context.key.set(Some(key));
-    context.keyed_in.set(location);
+    if !core::ptr::eq(context.keyed_in.replace(location), location) {
+        // Newer keys of another location's are none for this one.
+        context.doubt.set(Doubt::None);
+    }
     context.set_outcome(None);
     // What another location would have used is not for this one.
     context.set_stale(request.pool(), None);

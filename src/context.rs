@@ -41,7 +41,7 @@ pub(crate) enum Doubt {
     None,
     /// The keys are to be fetched again, and then the question asked again.
     Raised,
-    /// That was done, once for this request.
+    /// That was done, once for this request in this location.
     Settled,
 }
 
