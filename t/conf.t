@@ -120,7 +120,8 @@ my @location = (
     ['phantom_token_audience;', qr/invalid number of arguments/],
     ['phantom_token_audience a "";', qr/"phantom_token_audience" has an empty argument/],
     (map { ["phantom_token_dpop_nonce $_;", qr/"phantom_token_dpop_nonce" has an invalid value "[^"]+": it is "off", or a time/] }
-        qw(soon 0 999ms 25h), 'off file=nonce.key'),
+        qw(soon 0 999ms 25h)),
+    ['phantom_token_dpop_nonce off file=nonce.key;', qr/"phantom_token_dpop_nonce" has "off" beside a secret/],
     ['phantom_token_dpop_nonce 5m nonce.key;', qr/"phantom_token_dpop_nonce" has an invalid parameter "nonce.key"/],
     ['phantom_token_dpop_nonce 5m file=missing;', qr/"phantom_token_dpop_nonce" cannot read the secret from "[^"]+missing"/],
     ['phantom_token_dpop_nonce 5m file=short.key;',

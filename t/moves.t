@@ -40,7 +40,7 @@ http {
 
         # From one authorization server to the next.
         location /first {
-            phantom_token_lock_timeout 100ms;
+            phantom_token_lock_timeout 2s;
             error_page 503 = /second;
             proxy_pass http://127.0.0.1:8082;
         }
@@ -117,7 +117,8 @@ sub start {
     return http_connection()->request('GET', $uri, headers => [Authorization => "Bearer $token"]);
 }
 
-# A wait that timed out, then a question of its own, to the second server; the first one's answer comes last.
+# A wait that timed out, then a question of its own, to the second server; the first one's answer comes last. The
+# second request must come before the first one's question counts as late, which is after as long a time.
 
 my ($token, $jwt, $other_jwt) = (token(), jwt(), jwt());
 $as->script($token, $as->jwt_answer($jwt, hold => 1));

@@ -94,6 +94,8 @@ pub(super) enum Fault {
     DpopBase(String, BaseFault),
     #[error("has an invalid value \"{0}\": it is \"off\", or a time from 1s to 1d")]
     NonceTime(String),
+    #[error("has \"off\" beside a secret: give a time, from 1s to 1d")]
+    NonceOff,
     #[error("has an invalid parameter \"{0}\": it is \"file=path\", the path of a secret")]
     NonceFile(String),
     #[error("needs a secret of at least {min} bytes in \"{0}\", such as \"openssl rand 48\" makes", min = MIN_NONCE_SECRET)]

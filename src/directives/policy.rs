@@ -105,6 +105,7 @@ pub(super) unsafe extern "C" fn set_dpop_nonce(
         let (time, file) = (text(args.first()), args.get(1).map(|arg| text(Some(arg))));
         let lifetime = match (time, file) {
             (b"off", None) => 0,
+            (b"off", Some(_)) => return Err(Fault::NonceOff),
             _ => {
                 let mut value = string_over(time);
                 // SAFETY: ngx_parse_time reads `len` bytes.
