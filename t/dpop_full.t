@@ -86,7 +86,7 @@ my $known = good('/');
 is(outcome(prove('/', $known)), '200 MISS', 'a proof');
 
 # All of the table but one slot in sixteen is taken by others. It is an array of integers from the zone's second page on,
-# whose lower 24 bits say until when a proof is remembered.
+# whose lower 24 bits say until when a proof is remembered, in units of 16 seconds.
 
 my ($zone) = grep { $_->{size} == 65_536 } shared_memory($t->read_file('nginx.pid') + 0);
 my @table = ($zone->{from} + 4_096, 65_536 - 4_096);
@@ -98,7 +98,7 @@ sub fill {
     my @slots = map {
         my ($low, $high) = @$_;
         $number++ % 16 == 0 || ($low || $high) && $high >> 16 != 0x8123 ? ($low, $high)
-            : (0x4500_0000 | $until & 0xff_ffff, 0x8123_4567);
+            : (0x4500_0000 | int($until / 16) & 0xff_ffff, 0x8123_4567);
     } pairs(unpack 'L<*', read_memory($pid, @table));
     write_memory($pid, $table[0], pack 'L<*', @slots);
     return;

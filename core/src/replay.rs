@@ -22,6 +22,10 @@ const TIME_BITS: u32 = 24;
 /// others.
 const SLACK: u64 = 10;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+/// The time of a slot is in so many seconds, so that it does not come round while a table lives.
+const TIME_UNIT: u64 = 16;
+/// Of which no slot has more to go.
+const LONGEST_LEFT: u64 = (Replays::LONGEST + SLACK).div_ceil(TIME_UNIT) + 1;
 /// Is set in every slot that was ever used.
 const NAMED: u64 = 1 << 63;
 
@@ -80,7 +84,7 @@ impl Replays {
         // Never 0 in the upper bits, so that a slot of zeros is nobody's.
         let name = (u64::from_le_bytes([a, b, c, d, e, f, g, h]) | NAMED) & !TIME_MASK;
         let until = until.clamp(now, now.saturating_add(Self::LONGEST)).saturating_add(SLACK);
-        let value = name | until & TIME_MASK;
+        let value = name | until.div_ceil(TIME_UNIT) & TIME_MASK;
         let places = self.places(name);
 
         if places.iter().copied().flatten().any(|slot| is_noted(slot, name, now)) {
@@ -156,16 +160,16 @@ fn is_noted(slot: &AtomicU64, name: u64, now: u64) -> bool {
     found & !TIME_MASK == name && !is_free(found, now)
 }
 
-/// Whether the time of a slot is over. Times are kept modulo half a year: one that is further ahead than any
+/// Whether the time of a slot is over. Times are kept modulo eight years: one that is further ahead than any
 /// can be is long past.
 fn is_free(slot: u64, now: u64) -> bool {
     let left = left(slot, now);
-    slot == 0 || left == 0 || left > Replays::LONGEST + SLACK
+    slot == 0 || left == 0 || left > LONGEST_LEFT
 }
 
-/// How long a slot has to go that is not free, in seconds.
+/// How long a slot has to go that is not free, in units of [`TIME_UNIT`]; the one that runs counts.
 fn left(slot: u64, now: u64) -> u64 {
-    (slot & TIME_MASK).wrapping_sub(now) & TIME_MASK
+    (slot & TIME_MASK).wrapping_sub(now / TIME_UNIT) & TIME_MASK
 }
 
 #[cfg(test)]
@@ -206,7 +210,8 @@ mod tests {
         assert_eq!(other.note(hash(1), NOW + 60, NOW + 60), Use::Again);
         assert_eq!(other.note(hash(2), NOW + 60, NOW), Use::First);
         // Too old to be accepted by anyone.
-        assert_eq!(one.note(hash(1), NOW + 60, NOW + 60 + SLACK), Use::First);
+        assert_eq!(one.note(hash(1), NOW + 60, NOW + 60 + SLACK - 1), Use::Again);
+        assert_eq!(one.note(hash(1), NOW + 60, NOW + 60 + SLACK + TIME_UNIT), Use::First);
     }
 
     #[test]
@@ -237,7 +242,8 @@ mod tests {
         for &number in &noted {
             assert_eq!(replays.note(hash(number), NOW + 10, NOW + 10), Use::Again);
         }
-        assert_eq!(replays.note(hash(1_000), NOW + 71, NOW + 10 + SLACK), Use::First);
+        let later = NOW + 10 + SLACK + TIME_UNIT;
+        assert_eq!(replays.note(hash(1_000), later + 60, later), Use::First);
     }
 
     #[test]
@@ -251,8 +257,8 @@ mod tests {
 
     #[test]
     fn slots_of_long_ago_are_free() {
-        let wrapped = (1 << TIME_BITS) - Replays::LONGEST - 100;
-        for ago in [60 + SLACK, 3_600, 12 * 86_400, 150 * 86_400, wrapped] {
+        let wrapped = (1 << TIME_BITS) * TIME_UNIT - Replays::LONGEST - 100;
+        for ago in [60 + SLACK + TIME_UNIT, 3_600, 12 * 86_400, 366 * 86_400, wrapped] {
             let mut memory = Memory::new(1);
             let replays = memory.open();
             for number in 0..BUCKET as u32 {
@@ -323,14 +329,14 @@ mod tests {
             for (number, life, pause) in uses {
                 now += pause;
                 let until = now + life;
-                let is_known = known.get(&number).is_some_and(|&until| now < until + SLACK);
+                let may_be_known = |until: u64| now < until + SLACK + TIME_UNIT;
                 match replays.note(hash(number), until, now) {
                     Use::First => {
-                        prop_assert!(!is_known);
+                        prop_assert!(known.get(&number).is_none_or(|&until| now >= until + SLACK));
                         known.insert(number, until);
                     }
-                    Use::Again => prop_assert!(is_known),
-                    Use::Full => prop_assert!(known.values().filter(|&&until| now < until + SLACK).count() >= BUCKET),
+                    Use::Again => prop_assert!(known.get(&number).is_some_and(|&it| may_be_known(it))),
+                    Use::Full => prop_assert!(known.values().filter(|&&it| may_be_known(it)).count() >= BUCKET),
                 }
             }
         }
