@@ -30,7 +30,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(5);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(7);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -60,6 +60,13 @@ http {
             phantom_token_jwks /jwks/two;
             proxy_pass http://127.0.0.1:8082;
         }
+        location = /last {
+            phantom_token_accept_jwt verify;
+            phantom_token_issuer https://as.example;
+            phantom_token_audience api;
+            phantom_token_jwks /jwks/last;
+            proxy_pass http://127.0.0.1:8082;
+        }
         location /jwks/ { internal; proxy_pass http://127.0.0.1:8083; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
     }
@@ -82,17 +89,20 @@ sub keys_answer {
 
 $jwks->script('/jwks/one', keys_answer('old'));
 $jwks->script('/jwks/two', keys_answer('old'), keys_answer('new'));
-is(call("/$_", $jwt{old})->status(), 200, "/$_: the first keys") for qw(two one);
+$jwks->script('/jwks/last', keys_answer('old'));
+is(call("/$_", $jwt{old})->status(), 200, "/$_: the first keys") for qw(two one last);
 
-# Just after the fetch a key that is not there is none of the server's. When the keys of the first location are old enough
-# to be fetched again, those of the second one are.
+# Just after the fetch a key that is not there is none of the server's. When the keys that were fetched last are old
+# enough to be fetched again, those of the other two are.
 
-my $status = 401;
 my $deadline = time() + 3 * $TIMEOUT;
-while ($status == 401 && time() < $deadline) {
-    $status = call('/one', $jwt{new})->status();
+until ($jwks->count('/jwks/last') == 2 || time() > $deadline) {
+    call('/last', $jwt{new});
     sleep 0.1;
 }
+is($jwks->count('/jwks/last'), 2, 'the keys are old enough');
+
+my $status = call('/one', $jwt{new})->status();
 is($jwks->count('/jwks/one'), 2, 'the first location has looked for newer keys');
 is($jwks->count('/jwks/two'), 2, 'and so has the second one');
 is($status, 200, 'which has found them');
