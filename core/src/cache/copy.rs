@@ -1,10 +1,15 @@
 //! A cache of another size takes over what was known, while the old one is in use.
 
 use super::body::Body;
+use super::handle::Cache;
 use super::shard::{Fault, Shard};
 use super::unit::{DATA, Key, NONE, units_for};
-use super::{Cache, OtherSecret};
 use crate::record::{Record, State};
+
+/// Two caches were made with different secrets: the keys of one mean nothing in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caches were made with different secrets: make the new one with the secret of the old")]
+pub struct OtherSecret;
 
 /// Bodies that are copied while the old shard is locked: bytes, and entries.
 const BATCH: usize = 256 * 1024;
@@ -85,25 +90,35 @@ impl Drop for Batch {
     }
 }
 
-/// See [`Cache::copy_from`].
-pub(super) fn copy(new: &Cache, old: &Cache) -> Result<u64, OtherSecret> {
-    if new.secret() != old.secret() {
-        return Err(OtherSecret);
-    }
-    let mut batch = Batch::new();
-    let mut copied = 0;
-    // Several old shards may come to lie in one new one: each has its part of the room there.
-    let sharing = (old.region.shards() / new.region.shards()).max(1) as u32;
-    for number in 0..old.region.shards() {
-        let mut parts = [0; 2].map(|units| Part { units, sharing });
-        for pass in &PASSES {
-            let [active, small] = &mut parts;
-            let part = if pass.state == State::Active { active } else { small };
-            let lock = || old.region.lock(number).map(Shard::new);
-            copied += walk(new, lock, pass, part, &mut batch);
+impl Cache {
+    /// Takes over what another cache holds, as much as fits by this one's budgets: first what was asked for
+    /// lately, the newest first. What is known here stays. Says how many entries were copied.
+    ///
+    /// The other cache may be in use meanwhile, by any process, and so may this one: one shard of either
+    /// is locked at a time, and never for long. What is stored in the other one later is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherSecret`] unless this cache was made with the other's [`Cache::secret`].
+    pub fn copy_from(&self, old: &Self) -> Result<u64, OtherSecret> {
+        if self.secret() != old.secret() {
+            return Err(OtherSecret);
         }
+        let mut batch = Batch::new();
+        let mut copied = 0;
+        // Several old shards may come to lie in one new one: each has its part of the room there.
+        let sharing = (old.region.shards() / self.region.shards()).max(1) as u32;
+        for number in 0..old.region.shards() {
+            let mut parts = [0; 2].map(|units| Part { units, sharing });
+            for pass in &PASSES {
+                let [active, small] = &mut parts;
+                let part = if pass.state == State::Active { active } else { small };
+                let lock = || old.region.lock(number).map(Shard::new);
+                copied += walk(self, lock, pass, part, &mut batch);
+            }
+        }
+        Ok(copied)
     }
-    Ok(copied)
 }
 
 /// What an old shard has taken, and by how many the room of its new shard is shared.

@@ -3,6 +3,12 @@
 //! A list is in the order in which its entries came. A hit does not move its entry but marks it, so that
 //! it writes to nothing but the entry itself, and most often not even there. An entry that is at its
 //! list's end and has the mark loses it and begins anew as the newest; one that has none goes.
+//!
+//! Active entries and small ones (inactive, expired) evict only their own kind beyond what each is
+//! guaranteed, so that a flood of tokens that nobody issued pushes out no token that somebody did:
+//!
+//! - small entries never take more than an eighth of the units, and only units that are free;
+//! - active entries may take all but a small reserve, also from the small ones.
 
 use super::region::List;
 use super::shard::{Fault, Shard};
@@ -11,6 +17,12 @@ use crate::record::{State, UnixMillis};
 
 /// Entries that begin anew for one eviction, at most: the lock is held meanwhile.
 const LONGEST_SEARCH: usize = 64;
+
+/// Units that small entries never take beyond, as a part of all.
+const SMALL_LIMIT_PART: u32 = 8;
+/// Units that active entries leave to small ones in any case, as a part of all, and at least.
+const SMALL_RESERVE_PART: u32 = 128;
+const SMALL_RESERVE_LEAST: u32 = 16;
 
 impl Head {
     /// Marks an entry as asked for. The mark is no link: a process that dies here leaves nothing half-done.
@@ -112,6 +124,18 @@ impl Shard<'_> {
         }
     }
 
+    pub(super) fn small_limit(&self) -> u32 {
+        (self.total() / SMALL_LIMIT_PART).max(self.small_reserve())
+    }
+
+    fn small_reserve(&self) -> u32 {
+        (self.total() / SMALL_RESERVE_PART).max(SMALL_RESERVE_LEAST)
+    }
+
+    pub(super) fn active_limit(&self) -> u32 {
+        self.total().saturating_sub(self.small_reserve())
+    }
+
     pub(super) fn unused(&self) -> Result<u32, Fault> {
         let state = &self.locked.state;
         let used = state.active.units.checked_add(state.small.units).ok_or(Fault)?;
@@ -135,5 +159,14 @@ impl Shard<'_> {
         }
         let id = self.list(state).oldest;
         self.drop_entry(id)
+    }
+
+    /// Removes an entry from everything and frees its units.
+    pub(super) fn drop_entry(&mut self, id: u32) -> Result<(), Fault> {
+        let state = self.head(id)?.record().ok_or(Fault)?.state;
+        self.unhash(id)?;
+        let body = self.free_body(id)?;
+        self.unlink(id, state, body.saturating_add(1))?;
+        self.free(id, id)
     }
 }

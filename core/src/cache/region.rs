@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
-use super::OpenError;
 use super::prefetch::prefetch;
 use super::unit::{Key, NONE, UNIT, Unit};
 use crate::lock::{Acquired, Lock};
@@ -17,12 +16,55 @@ use crate::lock::{Acquired, Lock};
 const LAYOUT: u32 = 3;
 const MAGIC: u64 = u64::from_le_bytes(*b"phantom\x01");
 
+/// The smallest region, in bytes.
+pub(super) const MIN_SIZE: usize = 16 * 1024;
 /// Shards beyond this many no longer lower the wait for locks by anything that counts.
 const MAX_SHARDS: usize = 16;
 /// A shard is at least this large, so that the budgets, which are per shard, stay large.
 const MIN_SHARD: usize = 4 << 20;
 /// Units per bucket. An entry has about a dozen units, so most buckets hold one entry at most.
 const UNITS_PER_BUCKET: usize = 4;
+
+/// Why a region is no cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Less than [`super::Cache::MIN_SIZE`].
+    #[error("the cache zone has {len} bytes for the cache and needs {least}: make the zone larger")]
+    TooSmall {
+        /// Bytes that there are.
+        len: usize,
+        /// Bytes that there must be.
+        least: usize,
+    },
+    /// The region does not begin at a multiple of 8.
+    #[error("the cache zone begins at an address that is not a multiple of 8")]
+    Misaligned,
+    /// No cache was made here, or not to the end.
+    #[error("the cache zone holds no cache")]
+    NotACache,
+    /// Made by a version of this module that lays out the region in another way.
+    #[error(
+        "the cache zone was laid out by another version of the module (layout {found}, this one \
+         has {expected})"
+    )]
+    Layout {
+        /// Layout version of the region.
+        found: u32,
+        /// Layout version of this build.
+        expected: u32,
+    },
+    /// Made with another length.
+    #[error("the cache zone was made with {found} bytes and has {expected} now")]
+    Length {
+        /// Length that the region was made with.
+        found: u64,
+        /// Length that it has.
+        expected: u64,
+    },
+    /// The system makes no process-shared robust mutex.
+    #[error("cannot make a lock between processes in the cache zone (system error {0})")]
+    Lock(i32),
+}
 
 #[repr(C)]
 struct Header {
@@ -168,8 +210,8 @@ impl Region {
         if !base.as_ptr().addr().is_multiple_of(ALIGN) {
             return Err(OpenError::Misaligned);
         }
-        if len < super::Cache::MIN_SIZE {
-            return Err(OpenError::TooSmall { len, least: super::Cache::MIN_SIZE });
+        if len < MIN_SIZE {
+            return Err(OpenError::TooSmall { len, least: MIN_SIZE });
         }
         Ok(Self { base, geometry: Geometry::new(len), emptied: Cell::new(false) })
     }
@@ -308,7 +350,7 @@ mod tests {
 
     #[test]
     fn everything_lies_within_the_region() {
-        let mut len = super::super::Cache::MIN_SIZE;
+        let mut len = MIN_SIZE;
         while len < 1 << 40 {
             for len in [len, len + 1, len + len / 3 + 8] {
                 let geometry = Geometry::new(len);
@@ -325,7 +367,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_change_leaves_its_mark() {
-        let len = super::super::Cache::MIN_SIZE;
+        let len = MIN_SIZE;
         let mut memory = vec![0_u64; len / 8];
         let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         // SAFETY: the memory is the region's alone and outlives it.
@@ -342,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_this_thread_holds_is_refused() {
-        let len = super::super::Cache::MIN_SIZE;
+        let len = MIN_SIZE;
         let mut memory = vec![0_u64; len / 8];
         let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         // SAFETY: the memory is the region's alone and outlives it.
