@@ -11,13 +11,15 @@ mod header;
 mod jwk;
 mod key_set;
 mod life;
+mod limits;
 mod verify;
 
 pub(crate) use algorithm::Named;
 pub(crate) use client_key::{ClientKey, Prepared};
 pub use error::{Ignored, KeyFault, KeySetError, Unusable, VerifyError};
-pub use key_set::{KeySet, MAX_KEYS, MAX_SET};
+pub use key_set::KeySet;
 pub use life::{INTERVAL, SetAge, age, is_recent};
-pub use verify::{
-    Expect, MAX_HEADER, MAX_JWT, MAX_PRESENTED, MAX_TRIED, MAX_TRIED_PRESENTED, verify,
+pub use limits::{
+    MAX_HEADER, MAX_JWT, MAX_KEYS, MAX_PRESENTED, MAX_SET, MAX_TRIED, MAX_TRIED_PRESENTED,
 };
+pub use verify::{Expect, verify};

@@ -2,6 +2,8 @@
 
 use jsonwebtoken::Algorithm;
 
+use super::limits::MAX_RSA_BITS;
+
 /// What the name of an algorithm means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
@@ -47,6 +49,6 @@ pub(super) fn signature_len(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::ES256 | Algorithm::EdDSA => 64,
         Algorithm::ES384 => 96,
-        _ => super::jwk::MAX_RSA_BITS / 8,
+        _ => MAX_RSA_BITS / 8,
     }
 }

@@ -3,8 +3,8 @@
 use aws_lc_rs::signature::ParsedPublicKey;
 use jsonwebtoken::Algorithm;
 
-use super::KeyFault;
 use super::algorithm::Named;
+use super::error::KeyFault;
 use super::jwk::Members;
 
 /// A public key as it was sent. Reading it parses no number and no point.

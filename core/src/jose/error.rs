@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{MAX_KEYS, MAX_SET};
+use super::limits::{MAX_KEYS, MAX_SET};
 use crate::json::JsonError;
 use crate::jwt::JwtError;
 

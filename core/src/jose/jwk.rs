@@ -13,15 +13,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use sha2::{Digest as _, Sha256};
 
-use super::KeyFault;
 use super::algorithm::{Named, RSA};
+use super::error::KeyFault;
+use super::limits::{MAX_RSA_BITS, MIN_RSA_BITS};
 use crate::alphabet;
 use crate::key::identity;
 use crate::raw_json::{self, Text};
-
-/// Shorter RSA keys are not safe (RFC 7518 section 3.3), longer ones take long.
-pub(super) const MIN_RSA_BITS: usize = 2048;
-pub(super) const MAX_RSA_BITS: usize = 8192;
 
 /// A key that can be used.
 pub(super) struct Public {

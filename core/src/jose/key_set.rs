@@ -5,17 +5,12 @@ use core::fmt;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::{JwtVerifier, aws_lc};
 
+use super::error::{Ignored, KeyFault, KeySetError, Unusable};
 use super::jwk::{Jwk, Public};
-use super::{Ignored, KeyFault, KeySetError, Unusable};
+use super::limits::{MAX_KEYS, MAX_SET};
 use crate::json;
 use crate::key::identity;
 use crate::raw_json;
-
-/// The longest set that is read, in bytes. Chains of certificates make some of them long.
-pub const MAX_SET: usize = 256 * 1024;
-
-/// The most keys that a set may have.
-pub const MAX_KEYS: usize = 64;
 
 /// The keys of a set that can be used, and why others cannot.
 pub struct KeySet {

@@ -4,28 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::algorithm::signature_len;
+use super::error::VerifyError;
 use super::header::Header;
-use super::{KeySet, VerifyError};
+use super::key_set::KeySet;
+use super::limits::{MAX_HEADER, MAX_JWT, MAX_PRESENTED, MAX_TRIED, MAX_TRIED_PRESENTED};
 use crate::json::{self, Value};
 use crate::jwt::{self, JwtError, Kind};
 use crate::members;
 use crate::raw_json;
 use crate::record::UnixMillis;
-
-/// The longest JWT that is verified, in bytes.
-pub const MAX_JWT: usize = 1 << 20;
-
-/// The longest header, in characters of base64url.
-pub const MAX_HEADER: usize = 16 * 1024;
-
-/// How many keys are tried for a JWT that names none.
-pub const MAX_TRIED: usize = 16;
-
-/// The longest JWT that a client may present, in bytes: whatever anybody sends costs no more than that.
-pub const MAX_PRESENTED: usize = 16 * 1024;
-
-/// How many keys are tried for one that names none.
-pub const MAX_TRIED_PRESENTED: usize = 4;
 
 /// What a JWT must say.
 #[derive(Clone, Copy, Debug)]
