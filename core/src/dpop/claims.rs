@@ -1,17 +1,45 @@
-//! The payload of a proof (RFC 9449 section 4.2). Where `nonce` is not asked for, it means nothing.
+//! The payload of a proof (RFC 9449 section 4.2), and what it must say. Where `nonce` is not asked for, it means nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Expect, MAX_AGE, Proof, ProofError};
+use super::error::ProofError;
+use super::limits::{MAX_AGE, MAX_JTI};
+use super::nonce::Nonces;
+use super::target::Target;
 use crate::json::{self, Value};
 use crate::key::ProofKey;
 use crate::members;
 use crate::record::UnixMillis;
 
-/// The longest `jti`, in bytes.
-const MAX_JTI: usize = 512;
+/// What a proof must be of.
+#[derive(Clone, Copy)]
+pub struct Expect<'a> {
+    /// The method of the request.
+    pub method: &'a [u8],
+    /// Its URL.
+    pub target: Target<'a>,
+    /// Its access token.
+    pub token: &'a [u8],
+    /// The thumbprint of the key that the token is bound to (`jkt`).
+    pub thumbprint: &'a [u8; 32],
+    /// How far `iat` may be in the future, in milliseconds; a negative one counts as 0.
+    pub leeway: i64,
+    /// Where a proof has to carry one of these, not older than so many milliseconds.
+    pub nonce: Option<(&'a Nonces, i64)>,
+}
+
+/// A proof that is right. It counts only if it was not used before: see [`crate::replay::Replays::note`].
+#[derive(Clone, Copy)]
+pub struct Proof {
+    /// What it is known by.
+    pub name: [u8; 32],
+    /// Until when it is accepted, in seconds of Unix time.
+    pub until: u64,
+    /// It had a nonce that is more than half as old as it may be: the client may as well have the next one.
+    pub renew: bool,
+}
 
 #[derive(Clone, Copy)]
 #[repr(u8)]

@@ -1,6 +1,6 @@
 //! Why a proof does not count. The texts are for the log.
 
-use super::{MAX_AGE, MAX_PROOF};
+use super::limits::{MAX_AGE, MAX_PROOF};
 use crate::jose::KeyFault;
 
 /// Why a proof does not count (RFC 9449 section 4.3).

@@ -2,10 +2,14 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::ProofError;
+use super::error::ProofError;
 use crate::jose::{ClientKey, Named};
 use crate::json;
 use crate::raw_json::{self, Text};
+
+/// What a proof may be signed with, as `algs` of the challenge lists it (RFC 9449 section 5.1).
+pub const ALGORITHMS: [&str; 9] =
+    ["ES256", "ES384", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
 
 /// What the header says.
 pub(super) struct Header<'a> {
