@@ -21,10 +21,8 @@ use crate::key::TokenKey;
 use crate::lock::{Acquired, Lock};
 use crate::reason::Reason;
 pub use backoff::Noted;
-use table::{APART, ASKING, Changing, ENDED, FREE, Header, Slot, Table};
-
-/// The longest `Retry-After` that is kept with a failure.
-const MAX_RETRY_AFTER: usize = 40;
+pub use table::Ticket;
+use table::{APART, ASKING, Changing, ENDED, FREE, Header, MAX_RETRY_AFTER, Slot, Table};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"flights\x01");
 
@@ -40,13 +38,6 @@ pub enum FlightsError {
     /// The system makes no process-shared robust mutex.
     #[error("cannot make a lock between processes in the zone (system error {0})")]
     Lock(i32),
-}
-
-/// One question among all that ever were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    slot: u32,
-    serial: u64,
 }
 
 /// What a process is to do about a token.

@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{
-    CERTIFICATE, CLIENT, DIGEST, Digest, HEADER, KEY, Kind, MAX_LEN, MAX_NAMES, OTHER_BINDING,
-    SESSION, SUBJECT, THUMBPRINT,
+use super::layout::{
+    CERTIFICATE, CLIENT, DIGEST, HEADER, KEY, MAX_LEN, MAX_NAMES, OTHER_BINDING, SESSION, SUBJECT,
+    THUMBPRINT,
 };
+use super::name::{Digest, Kind};
 use crate::key::FactsKey;
 use crate::members::DPOP;
 use crate::raw_json::{self, Text};

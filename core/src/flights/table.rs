@@ -3,7 +3,6 @@
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::backoff::Backoff;
-use super::{MAX_RETRY_AFTER, Ticket};
 use crate::key::TokenKey;
 use crate::lock::Lock;
 
@@ -11,6 +10,9 @@ use crate::lock::Lock;
 const GRACE: u64 = 2_000;
 /// Longer than any question: beyond it the process of this number is another one.
 pub(super) const FORGOTTEN: u64 = 15 * 60 * 1_000;
+
+/// The longest `Retry-After` that is kept with a failure.
+pub(super) const MAX_RETRY_AFTER: usize = 40;
 
 /// How many processes are kept in mind while the table is looked through.
 const KNOWN: usize = 64;
@@ -23,6 +25,13 @@ pub(super) const ASKING: u8 = 1;
 pub(super) const APART: u8 = 2;
 /// At its end.
 pub(super) const ENDED: u8 = 3;
+
+/// One question among all that ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(super) slot: u32,
+    pub(super) serial: u64,
+}
 
 #[repr(C)]
 pub(super) struct Header {
