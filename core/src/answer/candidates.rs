@@ -1,6 +1,6 @@
 //! The members of a JSON answer that may hold the JWT.
 
-use super::AnswerError;
+use super::error::AnswerError;
 use crate::json::Value;
 
 /// Finds the first of them, in the operator's order, that is a non-empty string.

@@ -1,7 +1,8 @@
 //! Signed introspection answers (RFC 9701): the answer is in a JWT of its own kind.
 
-use super::introspection::is_active;
-use super::{AnswerError, Asked, Beside, Verdict};
+use super::asked::{Asked, Beside, is_active};
+use super::error::AnswerError;
+use super::verdict::Verdict;
 use crate::json::{self, Value};
 use crate::jwt::{self, Kind};
 use crate::members::{Members, Name};

@@ -1,7 +1,6 @@
 //! Why an answer gives no verdict. The texts are for the log: the usual cause, and what to do.
 
-use core::fmt;
-
+use super::media::MediaType;
 use crate::jose::VerifyError;
 use crate::json::JsonError;
 use crate::jwt::JwtError;
@@ -272,44 +271,5 @@ impl From<JwtError> for AnswerError {
             JwtError::Scratch => Self::Scratch,
             other => Self::Jwt(other),
         }
-    }
-}
-
-/// A media type as the log may show it: whatever the server sent, it cannot forge a line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct MediaType {
-    bytes: [u8; Self::MAX],
-    len: usize,
-}
-
-impl MediaType {
-    /// A longer one is not shown.
-    const MAX: usize = 64;
-
-    pub(super) fn of(media_type: &[u8]) -> Self {
-        let mut bytes = [0; Self::MAX];
-        let shown: &[u8] = match media_type {
-            [] => b"no Content-Type",
-            long if long.len() > Self::MAX => b"an overlong Content-Type",
-            plain if plain.iter().all(u8::is_ascii_graphic) => plain,
-            _ => b"an unprintable Content-Type",
-        };
-        for (slot, byte) in bytes.iter_mut().zip(shown) {
-            *slot = *byte;
-        }
-        Self { bytes, len: shown.len() }
-    }
-}
-
-impl fmt::Display for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.bytes.get(..self.len).and_then(|bytes| core::str::from_utf8(bytes).ok());
-        f.write_str(shown.unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MediaType({self})")
     }
 }

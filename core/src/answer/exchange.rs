@@ -1,7 +1,10 @@
 //! Answers to a token exchange (RFC 8693): a JWT for the opaque token, or that there is none.
 
+use super::asked::{Asked, Beside};
 use super::candidates::Candidates;
-use super::{AnswerError, Asked, Beside, MediaKind, MediaType, Verdict, media_type};
+use super::error::AnswerError;
+use super::media::{MediaKind, MediaType, media_type};
+use super::verdict::Verdict;
 use crate::json::{self, Value};
 use crate::jwt::{self, JwtError, Kind};
 use crate::members::DPOP;

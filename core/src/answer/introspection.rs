@@ -1,7 +1,11 @@
 //! Answers to introspection (RFC 7662): a JWT as the body, JSON with or without a JWT in it.
 
+use super::asked::{Asked, Beside, is_active};
 use super::candidates::Candidates;
-use super::{AnswerError, Asked, Beside, MAX_MEMBERS, MediaKind, Mode, Verdict, media_type};
+use super::error::AnswerError;
+use super::media::{MediaKind, media_type};
+use super::reading::{MAX_MEMBERS, Mode};
+use super::verdict::Verdict;
 use crate::json;
 use crate::jwt::{self, Active, JwtError, Kind};
 use crate::members::{Members, Name};
@@ -122,19 +126,5 @@ impl<'a> Asked<'_, 'a, '_> {
                 .is_ok()
             && members.unsupported
             && !members.repeated
-    }
-}
-
-/// Whether the members of an introspection answer say that this is an active access token.
-pub(super) fn is_active(members: &Members) -> Result<bool, AnswerError> {
-    if members.repeated {
-        return Err(AnswerError::Repeated);
-    }
-    match members.active {
-        None => Err(AnswerError::NoActive),
-        Some(Active::Other) => Ok(false),
-        Some(Active::True) if members.refresh => Ok(false),
-        Some(Active::True) if members.unreadable_exp => Err(AnswerError::Exp),
-        Some(Active::True) => Ok(true),
     }
 }

@@ -1,6 +1,7 @@
 //! The server's answer to the question for its keys.
 
-use super::{Answer, MediaType, media_type};
+use super::media::{MediaType, media_type};
+use super::reading::Answer;
 use crate::jose::{KeySet, KeySetError};
 use crate::reason::Reason;
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::jwt::JwtError;
 use crate::jwt::tests::{HEADER, encode};
 use crate::reason::Reason;
+use crate::record::{CacheDirectives, State, UnixMillis};
 
 const ASKED: UnixMillis = 1_700_000_000_000;
 const NOW: UnixMillis = ASKED + 50;
