@@ -3,33 +3,31 @@
 //! All of it happens inside NGINX's completion handler, because a request that asked may be terminated
 //! right after it; the requests themselves go on later, from `access`.
 
+mod asked;
+mod concluded;
 mod keys;
 mod received;
+mod verdict;
 
 use core::ffi::{CStr, c_void};
 use core::ptr::{self, NonNull};
 
-use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t, ngx_str_t};
-use phantom_token_core::answer::{self, Answer, Reading, Verdict};
-use phantom_token_core::cache::{Body, Stored};
-use phantom_token_core::cache_control;
-use phantom_token_core::facts;
+use nginx_sys::{ngx_http_post_request, ngx_http_request_t, ngx_int_t};
 use phantom_token_core::flights::{End, Noted};
-use phantom_token_core::freshness::Age;
 use phantom_token_core::reason::Reason;
-use phantom_token_core::record::Record;
 
 use crate::code::{AGAIN, ERROR, OK};
 use crate::conf::LocationConf;
 use crate::context::{Carried, Context, Doubt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
-use crate::key_sets::{self, Place};
 use crate::log::{Shown, log};
 use crate::pool::{bytes_of, string_over};
-use crate::refusal::Fingerprint;
 use crate::request::{self, Request};
-use received::{Trouble, content_type, is_encoded, receive, retry_after, values};
+use asked::{asked_in, status_of_server, uri};
+use concluded::Concluded;
+
+pub(crate) use verdict::keep;
 
 const CLIENT_CLOSED: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
 /// For how long a location confirms nothing in the background after it could not, in milliseconds.
@@ -89,7 +87,7 @@ pub(crate) unsafe extern "C" fn arrived(
             if context.for_keys.get() {
                 keys::conclude(question, context, rc)
             } else {
-                conclude(question, context, rc)
+                verdict::conclude(question, context, rc)
             }
         });
         // SAFETY: as above.
@@ -139,16 +137,6 @@ pub(crate) unsafe extern "C" fn arrived(
         // Whatever it was, the client's request decides about its response, not the question.
         OK
     })
-}
-
-/// What came of a question.
-enum Concluded {
-    /// Something for all who wait.
-    Outcome(Outcome),
-    /// The keys are there, or the last good ones go on since others could not be had: all who wait look again.
-    Keys(Option<Reason>),
-    /// The JWT may be right by keys that are to be fetched first: all who wait do that, and ask again.
-    Doubtful,
 }
 
 /// What the log says that NGINX is doing.
@@ -221,17 +209,6 @@ fn end(question: Request<'_>, context: &Context, concluded: &Concluded) {
             Shown(uri(question))
         ),
     }
-}
-
-/// The status that the server has sent, 0 if none; `None`: no server was asked.
-fn status_of_server(question: Request<'_>) -> Option<usize> {
-    // SAFETY: the subrequest is live, and its upstream, if there is one, with it.
-    unsafe { (*question.as_ptr()).upstream.as_ref().map(|upstream| upstream.headers_in.status_n) }
-}
-
-fn uri(question: Request<'_>) -> &[u8] {
-    // SAFETY: the subrequest is live, and its URI lives as long.
-    unsafe { bytes_of(&(*question.as_ptr()).uri) }
 }
 
 /// There will be no answer: those who wait for it look up again, and one of them asks.
@@ -328,151 +305,4 @@ fn tell(waiting: Request<'_>, outcome: &Outcome) {
             .set_outcome(Some(copy.unwrap_or_else(|| Outcome::refused(Reason::Internal))));
         (*context.as_ptr()).stage.set(Stage::Answered);
     }
-}
-
-/// Reads and judges the answer, keeps it for others, and logs what is wrong with it.
-fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Concluded {
-    match judge(question, context, rc) {
-        Ok(outcome) => Concluded::Outcome(outcome),
-        Err(trouble) if is_doubtful(question, context, &trouble) => Concluded::Doubtful,
-        Err(trouble) => {
-            log_trouble(question, context, rc, &trouble);
-            let reason = trouble.reason();
-            let retry_after = match reason {
-                Reason::ServerBusy => retry_after(question),
-                _ => ngx_str_t::empty(),
-            };
-            Concluded::Outcome(Outcome::Refused { reason, retry_after })
-        }
-    }
-}
-
-/// Whether the trouble may be gone with keys that the server has had since. It is asked for them once for a request,
-/// and not again just after it has given some.
-fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> bool {
-    let is_about_keys = match trouble {
-        Trouble::NoKeys => true,
-        Trouble::Answer(error) => error.is_about_keys(),
-        _ => false,
-    };
-    if !is_about_keys || context.doubt.get() != Doubt::None {
-        return false;
-    }
-    let Some(place) = Place::of(asked_in(question, context), question.server()) else {
-        return false;
-    };
-    if context.background.get() {
-        // Nobody waits: the next request that asks, or confirms, has them fetched.
-        place.doubt();
-        return false;
-    }
-    matches!(trouble, Trouble::NoKeys) || !place.is_recent(request::now())
-}
-
-/// The location that the question was asked in. NGINX may have taken the request elsewhere since (post_action).
-fn asked_in<'r>(question: Request<'r>, context: &Context) -> &'r LocationConf {
-    // SAFETY: the location that the request asks in, null or not, is the cycle's.
-    unsafe { context.asked_in.get().as_ref() }.unwrap_or_else(|| question.main().location())
-}
-
-fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
-    let (status, body) = receive(question, rc)?;
-    let scratch =
-        question.pool().bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
-    let location = asked_in(question, context);
-    let now = request::now();
-    let keys = key_sets::at_hand(location, question.server(), now);
-    if keys.is_none() && location.keys().is_some() {
-        return Err(Trouble::NoKeys);
-    }
-    let answer = Answer {
-        status,
-        content_type: content_type(question),
-        encoded: is_encoded(question),
-        directives: cache_control::parse(values(question, b"cache-control")),
-        body,
-    };
-    let reading = Reading {
-        mode: location.mode,
-        verification: keys.as_deref().map(|keys| location.verification(keys)),
-        unverified_envelopes: location.takes_unverified_envelopes(),
-        members: location.members(),
-        asked: context.asked.get(),
-        now,
-    };
-    match answer::judge(&answer, &reading, scratch)? {
-        Verdict::Active { document, claims, record } => {
-            let key = context.keyed_in().unwrap_or(location).facts_key();
-            let mut room = [0; facts::MAX_LEN];
-            let facts = answer::facts(&answer, record.document, claims, key, &mut room);
-            keep(question, context, location, &record, Body { document, facts });
-            let carried =
-                Carried::copy(question.pool(), document, facts).ok_or(Trouble::NoMemory)?;
-            Ok(Outcome::Active { carried, record })
-        }
-        Verdict::Inactive(record) => {
-            keep(question, context, location, &record, Body::default());
-            Ok(Outcome::refused(Reason::Inactive))
-        }
-        Verdict::Expired(record) => {
-            keep(question, context, location, &record, Body::default());
-            Ok(Outcome::refused(Reason::Expired))
-        }
-    }
-}
-
-/// Stores a verdict, as far as the rules of the location that asks let it be used again.
-pub(crate) fn keep(
-    request: Request<'_>,
-    context: &Context,
-    location: &LocationConf,
-    record: &Record,
-    body: Body<'_>,
-) {
-    let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
-    let now = request::now();
-    if location.freshness.age(record, now) == Age::Over {
-        // An older verdict must not outlive this one in a location with longer times.
-        cache.remove_older(&key, record.confirmed, now);
-        return;
-    }
-    if cache.store(&key, record, body, now) == Stored::TooLarge {
-        log!(
-            NGX_LOG_WARN,
-            request.log(),
-            "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
-            body.document.len()
-        );
-    }
-}
-
-/// One line for the person who is paged.
-fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble: &Trouble) {
-    let (peer, status) = peer_and_status(question, rc);
-    log!(
-        NGX_LOG_ERR,
-        question.log(),
-        "phantom_token: {}, {trouble}, location \"{}\", endpoint \"{}\", \
-         upstream {}, status {status}, fingerprint {}",
-        trouble.reason().slug(),
-        Shown(question.main().location_name()),
-        Shown(uri(question)),
-        Shown(peer),
-        // SAFETY: the token is in the request's memory.
-        Fingerprint(unsafe { bytes_of(&context.token.get()) })
-    );
-}
-
-/// Whom the question was sent to, and the status that came back, or what NGINX makes of it.
-fn peer_and_status(question: Request<'_>, rc: ngx_int_t) -> (&[u8], usize) {
-    // SAFETY: the subrequest is live; the strings live as long as it.
-    let (peer, said) = unsafe {
-        let upstream = (*question.as_ptr()).upstream.as_ref();
-        let peer = upstream
-            .and_then(|upstream| upstream.state.as_ref())
-            .and_then(|state| state.peer.as_ref())
-            .map_or(&b"-"[..], |peer| bytes_of(peer));
-        (peer, upstream.map_or(0, |upstream| upstream.headers_in.status_n))
-    };
-    (peer, if said != 0 { said } else { usize::try_from(rc).unwrap_or(0) })
 }

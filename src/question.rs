@@ -4,6 +4,7 @@ mod background;
 mod form;
 mod shared;
 mod subrequest;
+mod what;
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -23,17 +24,9 @@ use crate::keys::{Keys, Source};
 use crate::request::{self, Request};
 use background::Background;
 use shared::Turn;
+use what::What;
 
 pub(crate) use subrequest::{nudge, watch_content};
-
-/// What is asked.
-#[derive(Clone, Copy)]
-enum What<'t> {
-    /// Whether the token is active.
-    Token(&'t [u8]),
-    /// For the keys.
-    Keys(&'t Source),
-}
 
 /// Asks the authorization server about the token, or waits for the answer if that is being asked
 /// already; for the keys before, where they are to be fetched. `Err`: nothing was asked, and the request is refused.

@@ -7,8 +7,9 @@ use phantom_token_core::cache_control;
 use phantom_token_core::reason::Reason;
 use thiserror::Error;
 
+use super::asked::{asked_in, peer_and_status, uri};
+use super::concluded::Concluded;
 use super::received::{self, content_type, is_encoded, receive, retry_after, values};
-use super::{Concluded, asked_in, peer_and_status, uri};
 use crate::context::{Context, Outcome};
 use crate::key_sets::{Failed, Place};
 use crate::log::{Shown, log};

@@ -12,7 +12,7 @@ use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
 use phantom_token_core::reason::Reason;
 
-use super::What;
+use super::what::What;
 use crate::answer;
 use crate::cache_zone::Zone;
 use crate::conf::LocationConf;

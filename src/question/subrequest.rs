@@ -11,7 +11,8 @@ use nginx_sys::{
 };
 use phantom_token_core::jose;
 
-use super::{What, form};
+use super::form;
+use super::what::What;
 use crate::answer;
 use crate::code::OK;
 use crate::conf::LocationConf;

@@ -1,0 +1,148 @@
+//! The answer about a token: read, judged, and kept for others.
+
+use nginx_sys::{ngx_int_t, ngx_str_t};
+use phantom_token_core::answer::{self, Answer, Reading, Verdict};
+use phantom_token_core::cache::{Body, Stored};
+use phantom_token_core::cache_control;
+use phantom_token_core::facts;
+use phantom_token_core::freshness::Age;
+use phantom_token_core::reason::Reason;
+use phantom_token_core::record::Record;
+
+use super::asked::{asked_in, peer_and_status, uri};
+use super::concluded::Concluded;
+use super::received::{Trouble, content_type, is_encoded, receive, retry_after, values};
+use crate::conf::LocationConf;
+use crate::context::{Carried, Context, Doubt, Outcome};
+use crate::key_sets::{self, Place};
+use crate::log::{Shown, log};
+use crate::pool::bytes_of;
+use crate::refusal::Fingerprint;
+use crate::request::{self, Request};
+
+/// Reads and judges the answer, keeps it for others, and logs what is wrong with it.
+pub(super) fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Concluded {
+    match judge(question, context, rc) {
+        Ok(outcome) => Concluded::Outcome(outcome),
+        Err(trouble) if is_doubtful(question, context, &trouble) => Concluded::Doubtful,
+        Err(trouble) => {
+            log_trouble(question, context, rc, &trouble);
+            let reason = trouble.reason();
+            let retry_after = match reason {
+                Reason::ServerBusy => retry_after(question),
+                _ => ngx_str_t::empty(),
+            };
+            Concluded::Outcome(Outcome::Refused { reason, retry_after })
+        }
+    }
+}
+
+/// Whether the trouble may be gone with keys that the server has had since. It is asked for them once for a request,
+/// and not again just after it has given some.
+fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> bool {
+    let is_about_keys = match trouble {
+        Trouble::NoKeys => true,
+        Trouble::Answer(error) => error.is_about_keys(),
+        _ => false,
+    };
+    if !is_about_keys || context.doubt.get() != Doubt::None {
+        return false;
+    }
+    let Some(place) = Place::of(asked_in(question, context), question.server()) else {
+        return false;
+    };
+    if context.background.get() {
+        // Nobody waits: the next request that asks, or confirms, has them fetched.
+        place.doubt();
+        return false;
+    }
+    matches!(trouble, Trouble::NoKeys) || !place.is_recent(request::now())
+}
+
+fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
+    let (status, body) = receive(question, rc)?;
+    let scratch =
+        question.pool().bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
+    let location = asked_in(question, context);
+    let now = request::now();
+    let keys = key_sets::at_hand(location, question.server(), now);
+    if keys.is_none() && location.keys().is_some() {
+        return Err(Trouble::NoKeys);
+    }
+    let answer = Answer {
+        status,
+        content_type: content_type(question),
+        encoded: is_encoded(question),
+        directives: cache_control::parse(values(question, b"cache-control")),
+        body,
+    };
+    let reading = Reading {
+        mode: location.mode,
+        verification: keys.as_deref().map(|keys| location.verification(keys)),
+        unverified_envelopes: location.takes_unverified_envelopes(),
+        members: location.members(),
+        asked: context.asked.get(),
+        now,
+    };
+    match answer::judge(&answer, &reading, scratch)? {
+        Verdict::Active { document, claims, record } => {
+            let key = context.keyed_in().unwrap_or(location).facts_key();
+            let mut room = [0; facts::MAX_LEN];
+            let facts = answer::facts(&answer, record.document, claims, key, &mut room);
+            keep(question, context, location, &record, Body { document, facts });
+            let carried =
+                Carried::copy(question.pool(), document, facts).ok_or(Trouble::NoMemory)?;
+            Ok(Outcome::Active { carried, record })
+        }
+        Verdict::Inactive(record) => {
+            keep(question, context, location, &record, Body::default());
+            Ok(Outcome::refused(Reason::Inactive))
+        }
+        Verdict::Expired(record) => {
+            keep(question, context, location, &record, Body::default());
+            Ok(Outcome::refused(Reason::Expired))
+        }
+    }
+}
+
+/// Stores a verdict, as far as the rules of the location that asks let it be used again.
+pub(crate) fn keep(
+    request: Request<'_>,
+    context: &Context,
+    location: &LocationConf,
+    record: &Record,
+    body: Body<'_>,
+) {
+    let (Some(cache), Some(key)) = (location.shared_cache(), context.key.get()) else { return };
+    let now = request::now();
+    if location.freshness.age(record, now) == Age::Over {
+        // An older verdict must not outlive this one in a location with longer times.
+        cache.remove_older(&key, record.confirmed, now);
+        return;
+    }
+    if cache.store(&key, record, body, now) == Stored::TooLarge {
+        log!(
+            NGX_LOG_WARN,
+            request.log(),
+            "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
+            body.document.len()
+        );
+    }
+}
+
+/// One line for the person who is paged.
+fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble: &Trouble) {
+    let (peer, status) = peer_and_status(question, rc);
+    log!(
+        NGX_LOG_ERR,
+        question.log(),
+        "phantom_token: {}, {trouble}, location \"{}\", endpoint \"{}\", \
+         upstream {}, status {status}, fingerprint {}",
+        trouble.reason().slug(),
+        Shown(question.main().location_name()),
+        Shown(uri(question)),
+        Shown(peer),
+        // SAFETY: the token is in the request's memory.
+        Fingerprint(unsafe { bytes_of(&context.token.get()) })
+    );
+}
