@@ -188,7 +188,7 @@ unsafe fn publish_metadata(cf: &ngx_conf_t, main: &ngx_http_core_main_conf_t) ->
     unsafe {
         for &server in main.servers.as_slice::<*mut ngx_http_core_srv_conf_t>() {
             let own = (*(*(*server).ctx).srv_conf.add(slot::ctx_index())).cast::<ServerConf>();
-            conf::resource::publish(cf, &*own)?;
+            conf::publish(cf, &*own)?;
         }
     }
     Some(())

@@ -9,27 +9,14 @@ use phantom_token_core::freshness::{Control, Freshness};
 use phantom_token_core::reason::ChallengeError;
 
 use super::choice::{accept_jwt, binding, control, forward};
-use super::{LocationConf, Position, core_location, main_conf, policy};
+use super::fault::{Fault, no_memory};
+use super::http::main_conf;
+use super::location::{LocationConf, core_location};
+use super::policy::{self, Policy};
 use crate::cache_zone::Zone;
 use crate::headers;
-use crate::log::{Shown, log};
+use crate::log::Shown;
 use crate::pool::{Pool, bytes_of, string_over};
-
-/// What shows only when all levels are read.
-pub(super) struct Fault {
-    pub(super) text: String,
-    pub(super) at: Position,
-}
-
-impl Fault {
-    /// Says it as NGINX does of a directive that it is reading.
-    pub(super) fn log(&self, cf: &ngx_conf_t) {
-        let Self { text, at } = self;
-        // SAFETY: the name of a configuration file lives in the cycle's pool.
-        let file = Shown(unsafe { bytes_of(&at.file) });
-        log!(NGX_LOG_EMERG, cf.log, "{text} in {file}:{}", at.line);
-    }
-}
 
 impl LocationConf {
     /// Completes a level that has inherited all it can.
@@ -77,7 +64,9 @@ impl LocationConf {
         // SAFETY: the configuration's pool is the cycle's.
         let pool = unsafe { Pool::from_ptr(cf.pool) };
         self.name_headers(pool)?;
-        self.policy = self.make_policy(pool).ok_or_else(|| no_memory(at))?;
+        self.policy =
+            Policy::of(pool, self.required_scopes, self.required_audiences, self.requirements)
+                .ok_or_else(|| no_memory(at))?;
         self.render_challenges(pool)?;
         self.describe_resource(cf, pool)?;
         self.find_variables(cf, pool).ok_or_else(|| no_memory(at))?;
@@ -310,10 +299,6 @@ impl LocationConf {
             }
         })
     }
-}
-
-pub(super) fn no_memory(at: Position) -> Fault {
-    Fault { text: "no memory for the configuration of \"phantom_token\"".into(), at }
 }
 
 /// The index of `$http_<header>`, which NGINX may have to evaluate anew after the header was changed.

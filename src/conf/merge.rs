@@ -1,11 +1,15 @@
 //! NGINX's inheritance: what a level does not say, the outer one does, and else the default.
 
 use core::ffi::{c_char, c_void};
+use core::ptr;
 
-use nginx_sys::{ngx_conf_t, ngx_msec_t, ngx_str_t};
+use nginx_sys::{ngx_conf_t, ngx_http_handler_pt, ngx_msec_t, ngx_str_t};
 
 use super::choice::{accept_jwt, binding, control, envelope, forward, preflight};
-use super::{LocationConf, MainConf, UNSET, UNSET_NUMBER};
+use super::fault::Fault;
+use super::http::MainConf;
+use super::location::{LocationConf, UNSET, UNSET_NUMBER, core_location};
+use super::resource::ResourceConf;
 use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
 use crate::guard::guard;
@@ -147,4 +151,42 @@ impl LocationConf {
         number(&mut self.max_introspections, outer.max_introspections, UNSET_NUMBER, 64);
         number(&mut self.lock_timeout, outer.lock_timeout, ngx_msec_t::MAX, 5 * 1000);
     }
+}
+
+impl ResourceConf {
+    /// NGINX's inheritance. `says_switch`: `phantom_token` is said on this level.
+    fn inherit(&mut self, cf: &ngx_conf_t, outer: &Self, says_switch: bool) -> Result<(), Fault> {
+        if self.identifier.data.is_null() {
+            self.identifier = outer.identifier;
+            self.identified_at = outer.identified_at;
+        }
+        if self.authorization_servers.is_null() {
+            self.authorization_servers = outer.authorization_servers;
+        }
+        self.is_open = self.handler.is_some() && !says_switch;
+        let core = core_location(cf);
+        // SAFETY: the configuration is live, and nobody else has a reference to it.
+        unsafe {
+            if self.handler.is_some() && !is_same((*core).handler, self.handler) {
+                // What needs a token otherwise would be open.
+                let text = "\"phantom_token_resource_metadata\" cannot be beside another directive \
+                            that answers requests, such as \"proxy_pass\": give it a location of its \
+                            own";
+                return Err(Fault { text: text.into(), at: self.handler_at });
+            }
+            // Within `if` and `limit_except` the location answers as around them.
+            if (*core).noname() != 0 && (*core).handler.is_none() && outer.handler.is_some() {
+                (*core).handler = outer.handler;
+                self.handler = outer.handler;
+                self.handler_at = outer.handler_at;
+                self.is_open = outer.is_open && !says_switch;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether both are one function.
+fn is_same(one: ngx_http_handler_pt, other: ngx_http_handler_pt) -> bool {
+    one.zip(other).is_some_and(|(one, other)| ptr::fn_addr_eq(one, other))
 }

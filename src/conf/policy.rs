@@ -7,7 +7,6 @@ use nginx_sys::{ngx_array_create, ngx_array_t, ngx_http_complex_value_t, ngx_str
 use phantom_token_core::facts::Digest;
 use phantom_token_core::reason::Reason;
 
-use super::LocationConf;
 use crate::pool::{Pool, bytes_of, push};
 
 /// A scope or an audience.
@@ -51,6 +50,26 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// That of lists as directives leave them, null if all are. Names are the level's own even where they are
+    /// inherited: their digests depend on its zone. `None`: no memory.
+    pub(super) fn of(
+        pool: Pool<'_>,
+        scopes: *mut ngx_array_t,
+        audiences: *mut ngx_array_t,
+        requirements: *mut ngx_array_t,
+    ) -> Option<*const Self> {
+        if [scopes, audiences, requirements].iter().all(|list| list.is_null()) {
+            return Some(ptr::null());
+        }
+        let policy = Self {
+            scopes: names(pool, scopes)?,
+            audiences: names(pool, audiences)?,
+            requirements,
+            digested: Cell::new(false),
+        };
+        pool.place(policy).map(|policy| policy.as_ptr().cast_const())
+    }
+
     /// All of these the token must have.
     pub(crate) fn scopes(&self) -> &[Name] {
         // SAFETY: `names` makes arrays of names.
@@ -67,24 +86,6 @@ impl Policy {
     pub(crate) fn requirements(&self) -> &[Requirement] {
         // SAFETY: the setter pushes requirements and nothing else.
         unsafe { slice(self.requirements) }
-    }
-}
-
-impl LocationConf {
-    /// The policy of this level, null if it has none. Names are the level's own even where they are
-    /// inherited: their digests depend on its zone. `None`: no memory.
-    pub(super) fn make_policy(&self, pool: Pool<'_>) -> Option<*const Policy> {
-        let lists = [self.required_scopes, self.required_audiences, self.requirements];
-        if lists.iter().all(|list| list.is_null()) {
-            return Some(ptr::null());
-        }
-        let policy = Policy {
-            scopes: names(pool, self.required_scopes)?,
-            audiences: names(pool, self.required_audiences)?,
-            requirements: self.requirements,
-            digested: Cell::new(false),
-        };
-        pool.place(policy).map(|policy| policy.as_ptr().cast_const())
     }
 }
 

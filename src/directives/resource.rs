@@ -6,8 +6,7 @@ use nginx_sys::{ngx_command_t, ngx_conf_t};
 use phantom_token_core::metadata::{self, Resource, UrlFault};
 
 use super::argument::{Fault, array, set, shown_url, text};
-use crate::conf::resource::expect_documents;
-use crate::conf::{Position, core_location};
+use crate::conf::{Position, core_location, expect_documents};
 use crate::metadata::handler;
 use crate::pool::push;
 

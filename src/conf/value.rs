@@ -1,0 +1,67 @@
+//! What directives of several parts came to.
+
+use nginx_sys::{ngx_http_complex_value_t, ngx_str_t};
+use phantom_token_core::dpop::Nonces;
+
+/// `token=$variable`: where the token is instead of `Authorization`.
+pub(crate) struct TokenSource {
+    /// The variable.
+    pub(crate) value: *mut ngx_http_complex_value_t,
+    /// The variable's name, and its index.
+    pub(crate) name: ngx_str_t,
+    pub(crate) index: usize,
+    /// What the variable reads, so that it can be kept from the upstream.
+    pub(crate) carrier: Carrier,
+}
+
+/// What carries the token of a `token=` variable.
+#[derive(Clone, Copy)]
+pub(crate) enum Carrier {
+    /// `$http_name`: the request header of this name (as the variable spells it).
+    Header(ngx_str_t),
+    /// `$cookie_name`: the cookie of this name.
+    Cookie(ngx_str_t),
+    /// Anything else: left alone.
+    Other,
+}
+
+/// One `phantom_token_introspection_parameter`.
+pub(crate) struct Parameter {
+    /// The form field's name.
+    pub(crate) name: ngx_str_t,
+    /// The form field's value.
+    pub(crate) value: ngx_http_complex_value_t,
+}
+
+/// `phantom_token_exchange`: the token endpoint that is asked instead of introspection (RFC 8693).
+pub(crate) struct Exchange {
+    /// The internal location.
+    pub(crate) uri: ngx_http_complex_value_t,
+    /// Values of the form fields `audience`, `resource` and `scope`; none or empty: not sent.
+    pub(crate) audience: Option<ngx_http_complex_value_t>,
+    pub(crate) resource: Option<ngx_http_complex_value_t>,
+    pub(crate) scope: Option<ngx_http_complex_value_t>,
+}
+
+impl Exchange {
+    /// The form fields that are set, by their names.
+    pub(crate) fn fields(
+        &self,
+    ) -> impl Iterator<Item = (&'static [u8], &ngx_http_complex_value_t)> {
+        [
+            (&b"audience"[..], &self.audience),
+            (&b"resource"[..], &self.resource),
+            (&b"scope"[..], &self.scope),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+    }
+}
+
+/// `phantom_token_dpop_nonce`: what proofs have to carry.
+pub(crate) struct DpopNonce {
+    /// For how long a nonce is accepted, in milliseconds; 0: none is asked for.
+    pub(crate) lifetime: i64,
+    /// What gives them, where machines share a secret; `None`: that of the zone of used proofs.
+    pub(crate) shared: Option<Nonces>,
+}
