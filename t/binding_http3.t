@@ -13,22 +13,12 @@ use Test::More;
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
-use Test::Nginx;
 use Test::Nginx::HTTP3;
 use Test::PhantomToken;
 
 plan(skip_all => 'no IO::Socket::SSL') unless eval { require IO::Socket::SSL::Utils; 1 };
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v3));
-
-if (my $missing = Test::Nginx::HTTP3::missing()) {
-    die "$missing\n" if $ENV{CI};
-    plan(skip_all => $missing);
-}
-
-$t->plan(10);
-
-Test::Nginx::HTTP3::write_certificate($t);
+my $t = Test::Nginx::HTTP3::prepare(10);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -79,7 +69,7 @@ for my $case (['mine', '200 401 200'], ['other', '401 200 200'], [undef, '401 40
     my ($name, $expected) = @$case;
     my $shown = $name // 'none';
     my @certificate = $name ? map { ($_->[0] => $t->testdir() . "/$name.$_->[1]") } [certificate => 'crt'], [key => 'key'] : ();
-    my $connection = Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt', @certificate);
+    my $connection = Test::Nginx::HTTP3->new(@certificate);
 
     for my $round (1 .. 3) {
         my @streams = map { $connection->request('GET', '/', headers => [Authorization => "Bearer $tokens{$_}"]) }

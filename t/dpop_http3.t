@@ -17,16 +17,7 @@ use Test::PhantomToken;
 use Test::PhantomToken::DPoP qw(jkt proof);
 use Test::PhantomToken::Keys;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v3));
-
-for my $missing (grep { defined } Test::Nginx::HTTP3::missing(), Test::PhantomToken::Keys::missing()) {
-    die "$missing\n" if $ENV{CI};
-    plan(skip_all => $missing);
-}
-
-$t->plan(23);
-
-Test::Nginx::HTTP3::write_certificate($t);
+my $t = Test::Nginx::HTTP3::prepare(23, missing => [Test::PhantomToken::Keys::missing()]);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -62,7 +53,7 @@ $api->script('/accel_redirect', { headers => ['X-Accel-Redirect' => '/a'] });
 my $key = Test::PhantomToken::Keys->new($t, 'ES256');
 my ($token, $jwt) = (token(), jwt(claims => { cnf => { jkt => jkt($key) } }));
 $as->script($token, $as->jwt_answer($jwt));
-my $connection = Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt');
+my $connection = Test::Nginx::HTTP3->new();
 
 sub outcome { my ($response) = @_; return join ' ', $response->status(), $response->header('Slug') // () }
 
@@ -99,7 +90,7 @@ for (
 my $once = proof($key, $token, 'https://localhost/a');
 my @streams = map { $connection->request('GET', '/a', headers => [Authorization => "DPoP $token", DPoP => $once]) } 1 .. 3;
 is(join(', ', sort map { outcome($connection->response($_)) } @streams), '200, 401 binding, 401 binding', 'on three streams');
-my $another = Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt');
+my $another = Test::Nginx::HTTP3->new();
 is(outcome($another->call('GET', '/a', headers => [Authorization => "DPoP $token", DPoP => $once])), '401 binding',
     'on another connection');
 my $over_tcp = proof($key, $token, 'http://localhost/a', claims => { jti => 'the same' });

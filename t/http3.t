@@ -16,16 +16,7 @@ use Test::Nginx;
 use Test::Nginx::HTTP3;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v3));
-
-if (my $missing = Test::Nginx::HTTP3::missing()) {
-    die "$missing\n" if $ENV{CI};
-    plan(skip_all => $missing);
-}
-
-$t->plan(113);
-
-Test::Nginx::HTTP3::write_certificate($t);
+my $t = Test::Nginx::HTTP3::prepare(113);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -71,8 +62,7 @@ my $as = authorization_server($t);
 my $api = api($t);
 $t->run();
 
-my $ca = $t->testdir() . '/localhost.crt';
-my $h3 = Test::Nginx::HTTP3->new(ca => $ca);
+my $h3 = Test::Nginx::HTTP3->new();
 
 sub bearer { return (headers => [Authorization => "Bearer $_[0]", @_[1 .. $#_]]) }
 

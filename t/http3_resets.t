@@ -17,16 +17,7 @@ use Test::Nginx::Pools;
 use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v3));
-
-if (my $missing = Test::Nginx::HTTP3::missing()) {
-    die "$missing\n" if $ENV{CI};
-    plan(skip_all => $missing);
-}
-
-$t->plan(28);
-
-Test::Nginx::HTTP3::write_certificate($t);
+my $t = Test::Nginx::HTTP3::prepare(28);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -70,7 +61,7 @@ $t->run();
 
 my $pools = $t->has_module('debug') ? Test::Nginx::Pools->new($t) : undef;
 
-sub connect_h3 { return Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt', @_) }
+sub connect_h3 { return Test::Nginx::HTTP3->new(@_) }
 
 sub get {
     my ($client, $uri, $token) = @_;

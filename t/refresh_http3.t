@@ -11,22 +11,12 @@ use Test::More;
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
-use Test::Nginx;
 use Test::Nginx::HTTP2;
 use Test::Nginx::HTTP3;
 use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy http_v2 http_v3));
-
-if (my $missing = Test::Nginx::HTTP3::missing()) {
-    die "$missing\n" if $ENV{CI};
-    plan(skip_all => $missing);
-}
-
-$t->plan(13);
-
-Test::Nginx::HTTP3::write_certificate($t);
+my $t = Test::Nginx::HTTP3::prepare(13, features => ['http_v2']);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -62,7 +52,7 @@ my $api = api($t);
 $t->run();
 
 my %client = (
-    'HTTP/3' => Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt'),
+    'HTTP/3' => Test::Nginx::HTTP3->new(),
     'HTTP/2' => Test::Nginx::HTTP2->new(),
 );
 
@@ -90,7 +80,7 @@ for my $protocol (sort keys %client) {
 
 my ($gone, $open) = (token(), token());
 $as->script($_, $as->jwt_answer(jwt()), $as->jwt_answer(jwt(), hold => 1)) for $gone, $open;
-my $leaving = Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt');
+my $leaving = Test::Nginx::HTTP3->new();
 get($leaving, $gone);
 get($client{'HTTP/3'}, $open);
 ok(eventually(sub {

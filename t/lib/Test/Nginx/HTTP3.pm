@@ -10,7 +10,9 @@ use Carp qw(croak);
 use IO::Select;
 use IPC::Open2 qw(open2);
 use JSON::PP;
+use Test::More ();
 
+use Test::Nginx;
 use Test::Nginx::Connection;
 use Test::Nginx::Ports qw(port);
 use Test::Nginx::Response;
@@ -26,7 +28,23 @@ my $ROOT = __FILE__ =~ s{[^/]+$}{../../../..}r;
 my $PACKAGES = "$ROOT/target/tools/http3";
 
 my $json = JSON::PP->new->ascii->canonical;
-my ($pid, $input, $output);
+my ($pid, $input, $output, $certificate);
+
+# The Test::Nginx of a file of so many tests over HTTP/3, with a certificate in its directory that new() trusts:
+# prepare(10, features => [further ones of NGINX], missing => [what else is, if anything]). Without all of it the file is
+# skipped, but on CI, where it has to be there.
+sub prepare {
+    my ($tests, %args) = @_;
+
+    my $t = Test::Nginx->new()->has(qw(http proxy http_v3), @{ $args{features} // [] });
+    for my $missing (grep { defined } missing(), @{ $args{missing} // [] }) {
+        die "$missing\n" if $ENV{CI};
+        Test::More::plan(skip_all => $missing);
+    }
+    $t->plan($tests);
+    write_certificate($t);
+    return $t;
+}
 
 # Why there is no client on this machine, and how to get it; undef if there is one.
 sub missing {
@@ -42,6 +60,7 @@ sub write_certificate {
     my ($t) = @_;
 
     my @files = map { $t->testdir() . "/localhost.$_" } qw(key crt);
+    $certificate = $files[1];
     my @command = (qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1
         -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout), $files[0], '-out', $files[1]);
     my $pid = open2(my $output, my $input, 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
@@ -51,8 +70,8 @@ sub write_certificate {
     return;
 }
 
-# new(port => 8443, name => of the certificate, ca => file, certificate => file and key => file of the client's): a
-# connection whose handshake is done.
+# new(port => 8443, name => of the certificate, ca => file, else that certificate, certificate => file and key => file
+# of the client's): a connection whose handshake is done.
 sub new {
     my ($class, %args) = @_;
 
@@ -60,7 +79,7 @@ sub new {
 
     my $slot = push(@Test::Nginx::Connection::received, '') - 1;
     my $connection = _ask(connect => address => $ADDRESS, port => 0 + port($args{port} // 8443),
-        name => $args{name} // 'localhost', ca => $args{ca},
+        name => $args{name} // 'localhost', ca => $args{ca} // $certificate,
         certificate => $args{certificate}, key => $args{key});
     return bless { connection => $connection, slot => $slot, method => {} }, $class;
 }
