@@ -1,11 +1,12 @@
 #!/usr/bin/perl
 
-# What README.md says of the tests: each file is in its table, and what the map of the standards names is there.
+# What README.md says of the tests: each file and each module of the library is in its table, and what the map of the
+# standards names is there.
 
 use strict;
 use warnings;
 
-use Test::More tests => 6;
+use Test::More tests => 9;
 
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
@@ -25,6 +26,10 @@ sub rows {
     return map { [split / \| /] } grep { !$is_head{$_} } @lines;
 }
 
+sub modules { return map { s{^lib/}{}r =~ s{/}{::}gr =~ s/\.pm$//r } map { glob "lib/Test/$_*.pm" } '', '*/', '*/*/' }
+
+sub duplicates { my %seen; return grep { $seen{$_}++ == 1 } @_ }
+
 sub names { return $_[0] =~ /`([^`]+\.(?:t|rs))`/g }
 
 # The table of files.
@@ -36,6 +41,20 @@ my @tests = glob '*.t';
 is(join(' ', grep { !$listed{$_} } @tests), '', 'each test is in the table');
 is(join(' ', grep { !-e } sort keys %listed), '', 'each file of the table is there');
 is(join(' ', grep { $listed{$_} > 1 } sort keys %listed), '', 'and is in it once');
+
+# The table of the library. `X` and beneath: all of X.
+
+my %described;
+for my $row (rows('Library')) {
+    my @names = $row->[0] =~ /`([\w:]+)`/g;
+    push @names, map { my $above = $_; grep { /^\Q$above\E::/ } modules() } @names if $row->[0] =~ /and beneath/;
+    $described{$_}++ for @names;
+}
+
+is(join(' ', grep { !$described{$_} } modules()), '', 'each module of the library is in its table');
+is(join(' ', grep { my $name = $_; !grep { $_ eq $name } modules() } sort keys %described), '', 'and each of these is there');
+is(join("\n", duplicates(map { $_->[0] } rows('What the standards ask, and the test that shows it'))), '',
+    'no line of the map is there twice');
 
 # The map.
 
