@@ -134,7 +134,7 @@ $token = scripted($as->jwt_answer(jwt(claims => { exp => time - 1 })), $as->jwt_
 calls('expired', '/', $token, [401, 'MISS', 'expired'], [401, 'EXPIRED', 'expired'], [401, 'EXPIRED', 'expired']);
 is($as->questions($token), 1, 'expired: not asked again');
 
-my $exp = time + 2;
+my $exp = time + 4;
 $token = scripted($as->jwt_answer(jwt(claims => { exp => $exp })));
 calls('about to expire', '/', $token, $miss, $hit);
 my $response = call_until(sub { $_[0]->status() != 200 }, '/', $token);
@@ -197,7 +197,7 @@ calls('lower, max-age=0 without exp', '/default_ttl', scripted(timeless(cache_co
 $token = scripted($as->jwt_answer(jwt(), cache_control('private=x', 'MAX-AGE="1"')));
 calls('lower, a max-age that does not count', '/', $token, $miss, $hit);
 
-$token = scripted($as->jwt_answer(jwt(), cache_control('max-age=1')));
+$token = scripted($as->jwt_answer(jwt(), cache_control('max-age=3')));
 calls('lower, max-age shortens', '/', $token, $miss, $hit);
 is(call_until(\&is_asked, '/', $token)->status(), 200, 'lower, max-age is over');
 calls('ignore, the same verdict', '/ignore', $token, $hit);

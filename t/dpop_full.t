@@ -116,7 +116,8 @@ for (1 .. 10_000) {
     last if $response->status() != 200;
     $accepted++;
 }
-cmp_ok($accepted, '>', 10, 'some proofs are remembered');
+# How many is chance: the first one whose two places are both taken by others of these is refused.
+cmp_ok($accepted, '>', 3, 'some proofs are remembered');
 is(outcome($response), '503 HIT overload 1', 'one is not: 503, and when to try again');
 is($response->header('WWW-Authenticate'), undef, 'which is no challenge');
 my ($line) = grep { /request refused/ } $t->new_module_lines();

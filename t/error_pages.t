@@ -62,6 +62,9 @@ http {
         }
         location /passes { proxy_pass http://127.0.0.1:8082; }
 
+        # Who asks here is waited for by others as long as it takes, while each of them waits for 50 ms.
+        location /asks { phantom_token_lock_timeout 1m; proxy_pass http://127.0.0.1:8082; }
+
         location @page { phantom_token off; return 200 "page of $phantom_token_error\n"; }
         location = /page.html { internal; phantom_token off; }
         location = /proxied.html { internal; phantom_token off; proxy_pass http://127.0.0.1:8082; }
@@ -147,7 +150,7 @@ for my $protocol ('HTTP/1.1', 'HTTP/2') {
             my $asking = $slug eq 'overload' ? http_connection() : undef;
 
             if ($asking) {
-                $asking->request('GET', '/plain?as=server', headers => \@headers);
+                $asking->request('GET', '/asks?as=server', headers => \@headers);
                 $as->wait_for_question($bearer, 1);
             }
 

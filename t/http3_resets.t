@@ -77,6 +77,8 @@ sub asked {
     my @streams = get($client, $uri, $token);
     $as->wait_for_question($token, 1);
     push @streams, map { get($client, $uri, $token) } 2 .. $count;
+    # Datagrams are taken up one at a time, between connections: a barrier over TCP may overtake them.
+    $client->ping();
     barrier();
     return @streams;
 }

@@ -195,7 +195,7 @@ my ($head, $payload, $signature) = split /\./, $es256;
 my $forged = join '.', $head, encode_base64url('{"sub":"mallory"}'), $signature;
 $t->secrets($forged);
 push @refused, ['another payload', '/', $as->jwt_answer($forged), 'its signature is not by the keys'];
-push @refused, ['nbf to come, no leeway', '/no_leeway', $as->jwt_answer(by('ES256', claims => { nbf => $now + 60 })),
+push @refused, ['nbf to come, no leeway', '/no_leeway', $as->jwt_answer(by('ES256', claims => { nbf => $now + 600 })),
     'it is not valid yet'];
 push @refused, ['the other location\'s audience', '/audience', $as->jwt_answer($es256), 'its "aud" has none of'];
 push @refused, ['the other location\'s issuer', '/issuer', $as->jwt_answer($es256), 'its "iss" is not that of'];
@@ -280,7 +280,7 @@ is(outcome(call('/claims/signed', $token)), '401 MISS inactive', 'inactive by JS
 
 # JSON that was asked for has no signature: TLS vouches for it.
 
-$token = known($as->json_answer({ active => JSON::PP::true, sub => 'alice', exp => $now + 60 }));
+$token = known($as->json_answer({ active => JSON::PP::true, sub => 'alice', exp => time + 60 }));
 is(outcome(call('/claims', $token)), '200 MISS', 'claims in JSON that was asked for');
 
 # Whoever asks for more gets nothing that was made with less, and the other way round.
@@ -302,7 +302,7 @@ is(outcome(call_second('/more', $token)), '200 MISS', 'keys alone, then others')
 is(outcome(call_second('/', $token)), '200 MISS', 'keys alone, then none');
 is(outcome(call_second('/verified', $token)), '200 HIT', 'each has its own');
 
-$token = known($as->jwt_answer(by('ES256', claims => { nbf => $now + 120 })));
+$token = known($as->jwt_answer(by('ES256', claims => { nbf => time + 120 })));
 is(outcome(call('/leeway', $token)), '200 MISS', 'much leeway');
 is(outcome(call('/no_leeway', $token)), '502 MISS server_bad_answer', 'much leeway, then none');
 

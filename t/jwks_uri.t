@@ -57,6 +57,7 @@ http {
         location /bad/ { phantom_token_jwks /jwks/bad; proxy_pass http://127.0.0.1:8082; }
         location /first/ {
             phantom_token_jwks /jwks/first?tenant=one;
+            phantom_token_lock_timeout 1m;
             proxy_pass http://127.0.0.1:8082;
 
             location /first/within { proxy_pass http://127.0.0.1:8082; }
@@ -71,6 +72,8 @@ http {
         location /small/ { phantom_token_max_response 1k; phantom_token_jwks /jwks/large; proxy_pass http://127.0.0.1:8082; }
         location /alone/ { phantom_token_jwks /static; proxy_pass http://127.0.0.1:8082; }
         location /hung/ { phantom_token_lock_timeout 300ms; phantom_token_jwks /jwks/hung; proxy_pass http://127.0.0.1:8082; }
+        # Who asks for the keys here is waited for as long as it takes; each of those at /hung/ waits for 300 ms.
+        location /asks_hung/ { phantom_token_lock_timeout 1m; phantom_token_jwks /jwks/hung; proxy_pass http://127.0.0.1:8082; }
         location /presented/ {
             phantom_token_accept_jwt verify;
             phantom_token_issuer https://as.example;
@@ -428,7 +431,7 @@ is(outcome(call('/presented/unnamed_down', $unnamed[2])), '200 MISS', 'and one t
 # A server that is silent: who waits for its keys goes on with the last good ones.
 
 sleep 0.1 until time() > $short_life;
-my $asking = start('/hung/', signed_by('old'));
+my $asking = start('/asks_hung/', signed_by('old'));
 $jwks->wait_for('/jwks/hung', 2);
 is(outcome(call('/hung/', signed_by('old'))), '200 MISS', 'old keys, and a server that is silent');
 $jwks->release('/jwks/hung');

@@ -13,6 +13,7 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 use Test::PhantomToken::Keys;
 use Test::PhantomToken::Workers qw(to_workers);
@@ -145,7 +146,9 @@ $as->wait_for_question($other);
 ask($waits, '/waits', $other);
 is(outcome($waits->response()), '503 WAIT overload', 'a wait of one and a half times');
 $as->wait_for_question($token);
-my @order = grep { m{^/(?:large/[12]|waits)} } split /\n/, $t->read_file('order.log');
+# NGINX logs a request when its response is sent.
+my @order;
+eventually(sub { (@order = grep { m{^/(?:large/[12]|waits)} } split /\n/, $t->read_file('order.log')) >= 2 });
 like($order[0] // '', qr{^/large/[12] 503}, 'who waited for keys, and would wait on, is refused before');
 is($order[1] // '', '/waits 503', 'and that is all so far');
 $as->release($token);

@@ -122,13 +122,15 @@ is($as->header($as->last_request($token{tls}), 'Authorization'), undef, 'tls: an
 # What is under way when the worker is to end is finished, and leaves no trace.
 
 my ($worker) = $t->workers();
-$as->script($_, $as->jwt_answer(jwt(), hold => 1)) for @token{qw(tls name)};
-my $before = $as->questions($token{tls}) + $as->questions($token{name});
+my %ending = map { $_ => token() } qw(tls name);
+$as->script($_, $as->jwt_answer(jwt()), $as->jwt_answer(jwt(), hold => 1)) for values %ending;
+call("/$_", $ending{$_}) for sort keys %ending;
 ok(eventually(sub {
-    call("/$_", $token{$_}) for qw(tls name);
-    return $as->questions($token{tls}) + $as->questions($token{name}) == $before + 2;
+    my @left = grep { $as->questions($ending{$_}) < 2 } sort keys %ending;
+    call("/$_", $ending{$_}) for @left;
+    return !@left;
 }), 'under way again');
 $t->reload();
-$as->release($_) for @token{qw(tls name)};
+$as->release($_) for values %ending;
 ok($t->wait_for_log(qr/worker process $worker exited with code 0$/m), 'the old worker exits');
 unlike($t->read_file('error.log'), qr/open socket/, 'and leaves no connection');

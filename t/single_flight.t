@@ -36,14 +36,14 @@ http {
         location / { proxy_pass http://127.0.0.1:8082; }
         location /obey { phantom_token_cache_control obey; proxy_pass http://127.0.0.1:8082; }
         location /off { phantom_token_cache off; proxy_pass http://127.0.0.1:8082; }
-        location /impatient { phantom_token_lock_timeout 200ms; proxy_pass http://127.0.0.1:8082; }
+        location /impatient { phantom_token_lock_timeout 1s; proxy_pass http://127.0.0.1:8082; }
         location /uncached {
-            phantom_token_lock_timeout 200ms;
+            phantom_token_lock_timeout 1s;
             phantom_token_cache_max_ttl 0;
             proxy_pass http://127.0.0.1:8082;
         }
         location /few {
-            phantom_token_lock_timeout 200ms;
+            phantom_token_lock_timeout 1s;
             phantom_token_max_introspections 2;
             proxy_pass http://127.0.0.1:8082;
         }

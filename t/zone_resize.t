@@ -13,6 +13,7 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::Memory qw(shared_memory);
+use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))->plan(52);
@@ -180,7 +181,7 @@ is(status($later), '200 HIT', 'and learns');
 
 SKIP: {
     skip 'no /proc/PID/smaps', 4 unless shared_memory(master());
-    is(mappings(master(), 4096), 0, 'the new memory is given back');
+    ok(eventually(sub { mappings(master(), 4096) == 0 }), 'the new memory is given back');
     is(mappings(master(), 1024), 1, 'the old one is not');
     ok(resize('5m'), 'the next one succeeds');
     is(mappings(master(), 1024) . mappings(master(), 5120), '01', 'and the old memory is given back');

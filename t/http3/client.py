@@ -55,6 +55,8 @@ class Connection(QuicConnectionProtocol):
         super().__init__(quic)
         self.h3 = Exchange(quic)
         self.streams = {}
+        # When a command returns, all that it says is sent: whatever a test does next comes after it.
+        quic._loss._pacer.next_send_time = lambda now: None
 
     def quic_event_received(self, event):
         if isinstance(event, ConnectionTerminated):
@@ -129,13 +131,19 @@ class Driver:
             connection.transmit()
 
     async def reset(self, connection, stream, send, receive):
-        """Cancels a stream: what we send, what we receive, or both (RFC 9114 section 4.1.1)."""
+        """Cancels a stream: what we send, what we receive, or both (RFC 9114 section 4.1.1). One that is over stays so."""
         quic = self.connections[connection]._quic
+        if stream in quic._streams_finished:
+            return
         if send:
             quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
         if receive:
             quic.stop_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
         self.connections[connection].transmit()
+
+    async def ping(self, connection):
+        """Returns when the server has taken up what was sent before, which it acknowledges in order."""
+        await asyncio.wait_for(self.connections[connection].ping(), TIMEOUT)
 
     async def response(self, connection, stream):
         """The response on a stream when it has ended, however it did."""

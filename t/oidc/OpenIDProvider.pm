@@ -121,14 +121,14 @@ sub use_keys {
     return $self->_tell({ keys => \@names });
 }
 
-# The claims of a JWT that verifies for this audience; undef if it does not. Without a typ: of an access token.
+# The claims of a JWT that verifies now, for this audience; undef if it does not. Without a typ: of an access token.
 sub verified_claims {
     my ($self, $jwt, $audience, $typ) = @_;
 
     open my $nowhere, '>', '/dev/null' or croak "cannot write /dev/null: $!";
     my $pid = open3(
         my $input, my $output, '>&' . fileno $nowhere,
-        'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience, $typ // (),
+        'node', "${DIRECTORY}verify.mjs", map({ $self->metadata($_) } qw(jwks_uri issuer)), $audience, time(), $typ // (),
     );
 
     # If the process is gone already, its exit status says so.

@@ -206,7 +206,15 @@ sub _start {
     ) && -s "$self->{directory}/nginx.pid";
 
     $self->{pid} = $pid if $started;
-    return $started;
+    return $started && $self->_all_workers();
+}
+
+# Whether all workers are started, and the log says so: workers() goes by it, and the first one of them may serve
+# requests before.
+sub _all_workers {
+    my ($self) = @_;
+    my ($count) = $self->read_file('nginx.conf') =~ /^\s*worker_processes\s+(\d+);/m;
+    return $self->wait_for_workers($count // 1);
 }
 
 sub _arguments {
@@ -241,6 +249,7 @@ sub run_detached {
     my $status = system $self->{binary}, $self->_arguments('nginx.conf', 'error.log');
     _wait_until(sub { $self->_pid_in('nginx.pid') }) if $status == 0;
     $self->{pid} = $self->_pid_in('nginx.pid') or croak "nginx did not start:\n" . $self->_last_lines();
+    $self->_all_workers() or croak "workers did not start:\n" . $self->_last_lines();
     return $self;
 }
 

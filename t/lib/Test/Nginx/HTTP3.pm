@@ -118,6 +118,13 @@ sub reset {
     return $self;
 }
 
+# Returns when the server has taken up all that was sent before.
+sub ping {
+    my ($self) = @_;
+    $self->_command('ping');
+    return $self;
+}
+
 # The response on a stream, when it has ended: Test::Nginx::Response.
 sub response {
     my ($self, $stream) = @_;
