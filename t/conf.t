@@ -133,6 +133,11 @@ my @location = (
     ["$on phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
     ["$on phantom_token_binding off; phantom_token_leeway 30s;",
         qr/"phantom_token_leeway" needs "phantom_token_jwks", or a "phantom_token_binding" that is not off/],
+    # Nothing that a client shows is checked.
+    (map { ["$on phantom_token_binding off; $_->[0] $_->[1];",
+        qr/"$_->[0]" is of no use with "phantom_token_binding off", which checks nothing of what a client shows/] }
+        ['phantom_token_dpop_nonce', '5m'], ['phantom_token_dpop_base', 'https://api.example'],
+        ['phantom_token_client_certificate', '$http_x_client_cert']),
     ["$exchange phantom_token_audience api;", qr/"phantom_token_audience" needs "phantom_token_jwks"/],
     ['phantom_token_accept_jwt;', qr/invalid number of arguments/],
     ['phantom_token_accept_jwt on;', qr/"phantom_token_accept_jwt" has an invalid value "on": it is "off" or "verify"/],
@@ -314,7 +319,7 @@ my @accepted = (
     "$on phantom_token_cache_control ignore; phantom_token_binding optional;",
     "$on phantom_token_binding required;",
     "$on phantom_token_binding required; phantom_token_client_certificate \$http_x_client_cert;",
-    "$on phantom_token_binding off; phantom_token_client_certificate \${http_x_client_cert};",
+    "$on phantom_token_binding required; phantom_token_client_certificate \${http_x_client_cert};",
     $exchange,
     'phantom_token on; phantom_token_exchange token audience=$host "scope=a b" resource=https://api.example/;',
     "$exchange phantom_token_introspection_parameter requested_token_type x; phantom_token_forward jwt;",
@@ -346,6 +351,8 @@ my @accepted = (
     'phantom_token_dpop_nonce off;', 'phantom_token_dpop_nonce 1s;', 'phantom_token_dpop_nonce 1d file=nonce.key;',
     "$on phantom_token_binding required; phantom_token_leeway 0;",
     "$on phantom_token_binding off; phantom_token_jwks file=keys.jwks; phantom_token_leeway 10m;",
+    "$on phantom_token_binding off; phantom_token_dpop_nonce off;",
+    'phantom_token_binding off; phantom_token_dpop_nonce 5m; phantom_token_dpop_base https://api.example;',
     "$exchange phantom_token_accept_jwt off;",
     "$by_value phantom_token_audience api;",
     "$by_value phantom_token_require_audience api; phantom_token_forward claims;",
@@ -353,7 +360,7 @@ my @accepted = (
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 41);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 45);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('nonce.key', 'x' x 32);
@@ -477,6 +484,15 @@ like($t->conf_fails(conf($expected, "$on $keys } location /other { $on")) // 'ac
 is($t->conf_fails(conf("$on $expected $keys", '')), undef, 'all of it in http');
 is($t->conf_fails(conf("phantom_token on; $expected", "$keys phantom_token_introspection_endpoint /introspect;")), undef,
     'an internal location without keys, which asks nobody');
+
+# A binding that is off, and what it takes, on different levels.
+
+my ($off, $nonce) = ('phantom_token_binding off;', 'phantom_token_dpop_nonce 5m;');
+is($t->conf_fails(conf($nonce, "$on $off")), undef, 'a nonce in http, and off in the location');
+is($t->conf_fails(conf($off, "$on $nonce")), undef, 'off in http, and a nonce in the location');
+is($t->conf_fails(conf("$on $off $nonce", 'phantom_token_binding required;')), undef, 'both in http, and on in the location');
+is($t->conf_fails(conf('', "$on } $off $nonce location /other { $on phantom_token_binding required;")), undef,
+    'both in the server block, and on in a location');
 
 # JWTs that clients present, by what is on different levels. The file and the line are those of the directive.
 

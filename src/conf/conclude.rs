@@ -38,8 +38,19 @@ impl LocationConf {
             return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
         }
 
-        if self.binding != binding::OFF {
-            main_conf(cf).takes_proofs.set(true);
+        match self.needs_binding {
+            _ if self.binding != binding::OFF => main_conf(cf).takes_proofs.set(true),
+            // Locations further in may turn it on again.
+            Some((name, at)) if !has_locations(cf) => {
+                return Err(Fault {
+                    text: format!(
+                        "\"{name}\" is of no use with \"phantom_token_binding off\", which checks nothing of \
+                         what a client shows"
+                    ),
+                    at,
+                });
+            }
+            _ => {}
         }
         self.check_keys(cf)?;
         self.verifies_presented = self.check_presented(cf)?;

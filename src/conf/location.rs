@@ -83,6 +83,8 @@ pub(crate) struct LocationConf {
     pub(crate) scopes: ngx_str_t,
     pub(crate) resource: ResourceConf,
     pub(crate) binding: ngx_uint_t,
+    /// The last directive that stands beside `phantom_token_binding`, and is of no use if that is off.
+    pub(crate) needs_binding: Option<(&'static str, Position)>,
     /// `phantom_token_dpop_base`, in the cycle's memory; none: what the request says.
     pub(crate) dpop_base: Option<Base<'static>>,
     /// `phantom_token_dpop_nonce`; null: not said.
@@ -354,6 +356,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             scopes: ngx_str_t::empty(),
             resource: ResourceConf::unset(nowhere),
             binding: UNSET,
+            needs_binding: None,
             dpop_base: None,
             dpop_nonce: ptr::null(),
             client_certificate: ptr::null_mut(),

@@ -121,6 +121,10 @@ impl LocationConf {
         number(&mut self.preflight, outer.preflight, UNSET, preflight::ANSWER);
         string(&mut self.realm, outer.realm, b"api");
         string(&mut self.scopes, outer.scopes, b"");
+        if self.binding == UNSET {
+            // Who turns it off further out need not touch what depends on it.
+            self.needs_binding = None;
+        }
         number(&mut self.binding, outer.binding, UNSET, binding::OPTIONAL);
         pointer(&mut self.client_certificate, outer.client_certificate);
         self.dpop_base = self.dpop_base.or(outer.dpop_base);

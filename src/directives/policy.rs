@@ -14,7 +14,7 @@ use super::argument::{
     Fault, array, compile, read_file, set, shown, shown_url, text, variable_name,
 };
 use crate::conf::policy::Requirement;
-use crate::conf::{DpopNonce, LocationConf};
+use crate::conf::{DpopNonce, LocationConf, Position};
 use crate::pool::{push, string_over};
 
 /// A client needs the time for a request with a nonce that it was just told; what is a day old keeps no proof from
@@ -71,6 +71,7 @@ pub(super) unsafe extern "C" fn set_client_certificate(
         }
         let compiled = compile(cf, value)?;
         conf.client_certificate = pool.place(compiled).ok_or(Fault::NoMemory)?.as_ptr();
+        conf.needs_binding = Some(("phantom_token_client_certificate", Position::of(cf)));
         Ok(())
     })
 }
@@ -81,13 +82,14 @@ pub(super) unsafe extern "C" fn set_dpop_base(
     _command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    set(cf, conf, |_cf, _pool, args, conf| {
+    set(cf, conf, |cf, _pool, args, conf| {
         if conf.dpop_base.is_some() {
             return Err(Fault::Duplicate);
         }
         let url = text(args.first());
         let base = Base::parse(url).map_err(|fault| Fault::DpopBase(shown_url(url), fault))?;
         conf.dpop_base = Some(base);
+        conf.needs_binding = Some(("phantom_token_dpop_base", Position::of(cf)));
         Ok(())
     })
 }
@@ -131,6 +133,9 @@ pub(super) unsafe extern "C" fn set_dpop_nonce(
         };
         let nonce = pool.place(DpopNonce { lifetime, shared }).ok_or(Fault::NoMemory)?;
         conf.dpop_nonce = nonce.as_ptr();
+        if lifetime != 0 {
+            conf.needs_binding = Some(("phantom_token_dpop_nonce", Position::of(cf)));
+        }
         Ok(())
     })
 }
