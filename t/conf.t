@@ -491,8 +491,8 @@ my ($off, $nonce) = ('phantom_token_binding off;', 'phantom_token_dpop_nonce 5m;
 is($t->conf_fails(conf($nonce, "$on $off")), undef, 'a nonce in http, and off in the location');
 is($t->conf_fails(conf($off, "$on $nonce")), undef, 'off in http, and a nonce in the location');
 is($t->conf_fails(conf("$on $off $nonce", 'phantom_token_binding required;')), undef, 'both in http, and on in the location');
-is($t->conf_fails(conf('', "$on } $off $nonce location /other { $on phantom_token_binding required;")), undef,
-    'both in the server block, and on in a location');
+is($t->conf_fails(conf('', "phantom_token_binding required; } $on $off $nonce location /other { $off")), undef,
+    'both in the server block, and each location says what holds');
 
 # JWTs that clients present, by what is on different levels. The file and the line are those of the directive.
 

@@ -38,20 +38,10 @@ impl LocationConf {
             return fault("\"phantom_token_max_response 0\" leaves no room for any answer");
         }
 
-        match self.needs_binding {
-            _ if self.binding != binding::OFF => main_conf(cf).takes_proofs.set(true),
-            // Locations further in may turn it on again.
-            Some((name, at)) if !has_locations(cf) => {
-                return Err(Fault {
-                    text: format!(
-                        "\"{name}\" is of no use with \"phantom_token_binding off\", which checks nothing of \
-                         what a client shows"
-                    ),
-                    at,
-                });
-            }
-            _ => {}
+        if self.binding != binding::OFF {
+            main_conf(cf).takes_proofs.set(true);
         }
+        self.check_binding(cf)?;
         self.check_keys(cf)?;
         self.verifies_presented = self.check_presented(cf)?;
         self.check_limit(cf)?;
@@ -118,6 +108,21 @@ impl LocationConf {
                 text: "\"phantom_token_leeway\" needs \"phantom_token_jwks\", or a \"phantom_token_binding\" \
                        that is not off: neither JWTs nor DPoP proofs are verified"
                     .into(),
+                at,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is of use only where a binding is checked would look as if one were. A server block may leave that to its
+    /// locations.
+    fn check_binding(&self, cf: &ngx_conf_t) -> Result<(), Fault> {
+        match self.needs_binding {
+            Some((name, at)) if self.binding == binding::OFF && !has_locations(cf) => Err(Fault {
+                text: format!(
+                    "\"{name}\" is of no use with \"phantom_token_binding off\", which checks nothing of \
+                     what a client shows: remove one of the two"
+                ),
                 at,
             }),
             _ => Ok(()),
