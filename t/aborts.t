@@ -88,7 +88,7 @@ my $pools = $t->has_module('debug') ? Test::Nginx::Pools->new($t) : undef;
 my %connect = (
     'HTTP/1.1' => sub { http_connection() },
     'HTTP/2' => sub { Test::Nginx::HTTP2->new(port => 8083) },
-    'HTTP/3' => sub { Test::Nginx::HTTP3->new(ca => $t->testdir() . '/localhost.crt') },
+    'HTTP/3' => sub { Test::Nginx::HTTP3->new() },
 );
 
 # Clients that stay.

@@ -45,27 +45,15 @@ http {
     server {
         listen 127.0.0.1:8080;
 
-        location = /one {
-            phantom_token_accept_jwt verify;
-            phantom_token_issuer https://as.example;
-            phantom_token_audience api;
-            phantom_token_jwks /jwks/one;
-            error_page 401 = /two;
-            proxy_pass http://127.0.0.1:8082;
-        }
-        location = /two {
-            phantom_token_accept_jwt verify;
-            phantom_token_issuer https://as.example;
-            phantom_token_audience api;
-            phantom_token_jwks /jwks/two;
-            proxy_pass http://127.0.0.1:8082;
-        }
-        location = /last {
+        location / {
             phantom_token_accept_jwt verify;
             phantom_token_issuer https://as.example;
             phantom_token_audience api;
             phantom_token_jwks /jwks/last;
             proxy_pass http://127.0.0.1:8082;
+
+            location = /one { phantom_token_jwks /jwks/one; error_page 401 = /two; proxy_pass http://127.0.0.1:8082; }
+            location = /two { phantom_token_jwks /jwks/two; proxy_pass http://127.0.0.1:8082; }
         }
         location /jwks/ { internal; proxy_pass http://127.0.0.1:8083; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
