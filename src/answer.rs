@@ -22,6 +22,7 @@ use crate::context::{Carried, Context, Doubt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
 use crate::log::{Shown, log};
+use crate::nginx::bits;
 use crate::pool::{bytes_of, string_over};
 use crate::request::{self, Request};
 use asked::{asked_in, status_of_server, uri};
@@ -56,12 +57,13 @@ pub(crate) unsafe extern "C" fn arrived(
         // in it: not so a request that comes from there and may go nowhere else. Before any way out of here.
         // SAFETY: the subrequest is live, and has found its location.
         unsafe {
-            (*question.as_ptr()).set_post_action(1);
-            (*question.as_ptr()).set_uri_changes(0);
+            bits::request::POST_ACTION.set(question.as_ptr(), 1);
+            bits::request::URI_CHANGES.set(question.as_ptr(), 0);
         }
         let overflowed = overflowed(question, rc);
         // SAFETY: the subrequest is live.
-        if !overflowed && (rc == AGAIN || unsafe { (*question.as_ptr()).buffered() } != 0) {
+        let is_buffered = unsafe { bits::request::BUFFERED.is_set(question.as_ptr()) };
+        if !overflowed && (rc == AGAIN || is_buffered) {
             // A file is still being read (proxy_cache with aio).
             return rc;
         }
@@ -71,7 +73,7 @@ pub(crate) unsafe extern "C" fn arrived(
         context.asking.set(false);
         let parent = question.main();
         // SAFETY: the parent's connection is live.
-        let client_gone = unsafe { (*parent.connection()).error() } != 0;
+        let client_gone = unsafe { bits::connection::ERROR.is_set(parent.connection()) };
         if client_gone && (rc == CLIENT_CLOSED || rc == REQUEST_TIME_OUT) {
             // NGINX ends the question with the parent.
             abandon(context);
@@ -261,7 +263,9 @@ fn overflowed(question: Request<'_>, rc: ngx_int_t) -> bool {
     unsafe {
         // Without an upstream the location answers by itself, and may do so at length.
         let Some(upstream) = (*question.as_ptr()).upstream.as_ref() else { return rc == ERROR };
-        rc == ERROR || upstream.pipe.as_ref().is_some_and(|pipe| pipe.downstream_error() != 0)
+        rc == ERROR
+            || (!upstream.pipe.is_null()
+                && bits::event_pipe::DOWNSTREAM_ERROR.is_set(upstream.pipe))
     }
 }
 
@@ -273,14 +277,15 @@ fn forgive(question: Request<'_>) {
         #[cfg(ngx_feature = "http_v2")]
         if let Some(stream) = (*question.as_ptr()).stream.as_ref() {
             let connection = question.connection();
-            let ended = (*(*connection).read).eof() != 0 || (*(*connection).write).eof() != 0;
-            if ended || stream.out_closed() != 0 {
+            let ended = bits::event::EOF.is_set((*connection).read)
+                || bits::event::EOF.is_set((*connection).write);
+            if ended || bits::v2_stream::OUT_CLOSED.is_set(stream) {
                 // The client has reset the stream, or gone with its connection: broken indeed.
                 return;
             }
         }
-        (*question.as_ptr()).set_buffered(0);
-        (*question.connection()).set_error(0);
+        bits::request::BUFFERED.set(question.as_ptr(), 0);
+        bits::connection::ERROR.set(question.connection(), 0);
     }
 }
 

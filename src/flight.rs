@@ -7,15 +7,15 @@ use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t, ngx_handle_read_event,
-    ngx_http_block_reading, ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_msec_t, ngx_post_event,
-    ngx_posted_events, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
+    ngx_event_t, ngx_handle_read_event, ngx_http_block_reading, ngx_http_finalize_request,
+    ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_test_reading,
+    ngx_msec_t, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
 };
 use phantom_token_core::key::TokenKey;
 
 use crate::code::OK;
 use crate::guard::guard;
+use crate::nginx::{bits, event};
 use crate::pool::Pool;
 use crate::request::{self, Request};
 
@@ -162,7 +162,7 @@ pub(crate) unsafe fn land(flight: NonNull<Flight>, mut tell: impl FnMut(Request<
             ngx_queue_remove(&raw mut (*waiter).link);
             (*waiter).linked = false;
             tell(Request::from_ptr((*waiter).request));
-            ngx_post_event(&raw mut (*waiter).event, &raw mut ngx_posted_events);
+            event::post(&raw mut (*waiter).event);
         }
     }
 }
@@ -188,12 +188,12 @@ pub(crate) unsafe fn wait(
         (*waiter).event.log = request.log();
         ngx_queue_insert_before(&raw mut (*flight.as_ptr()).waiters, &raw mut (*waiter).link);
         (*waiter).linked = true;
-        ngx_add_timer(&raw mut (*waiter).event, timeout);
+        event::add_timer(&raw mut (*waiter).event, timeout);
 
         // As limit_req does for a delayed request: a client that gives up is noticed.
         let read = (*connection).read;
-        if (*read).ready() != 0 {
-            ngx_post_event(read, &raw mut ngx_posted_events);
+        if bits::event::READY.is_set(read) {
+            event::post(read);
         } else if ngx_handle_read_event(read, 0) != OK {
             leave(NonNull::new(waiter)?);
             return None;
@@ -216,11 +216,11 @@ pub(crate) unsafe fn leave(waiter: NonNull<Waiter>) {
             (*waiter).linked = false;
         }
         let event = &raw mut (*waiter).event;
-        if (*event).timer_set() != 0 {
-            ngx_del_timer(event);
+        if bits::event::TIMER_SET.is_set(event) {
+            event::delete_timer(event);
         }
-        if (*event).posted() != 0 {
-            ngx_delete_posted_event(event);
+        if bits::event::POSTED.is_set(event) {
+            event::take_back(event);
         }
     }
 }
@@ -241,7 +241,7 @@ unsafe extern "C" fn resume(event: *mut ngx_event_t) {
         // SAFETY: the event is the first field of a waiter, whose request lives: else `leave` had taken
         // the event back. The log's data is what NGINX's http module put there.
         unsafe {
-            if (*event).timedout() != 0 {
+            if bits::event::TIMEDOUT.is_set(event) {
                 (*waiter).timed_out = true;
             }
             let Some(waiter) = NonNull::new(waiter) else { return };

@@ -30,6 +30,7 @@ mod keys;
 mod log;
 mod metadata;
 mod module;
+mod nginx;
 mod policy;
 mod pool;
 mod precontent;

@@ -14,6 +14,7 @@ use crate::code::{ERROR, OK};
 use crate::guard::guard;
 use crate::headers::{self, Name};
 use crate::log::{Shown, log};
+use crate::nginx::bits;
 use crate::pool::string_over;
 use crate::request::Request;
 
@@ -101,7 +102,7 @@ fn send(request: Request<'_>, document: &[u8]) -> Option<ngx_int_t> {
         (*r).headers_out.content_type_len = CONTENT_TYPE.len();
         (*r).headers_out.content_type_lowcase = ptr::null_mut();
         let sent = ngx_http_send_header(r);
-        if sent == ERROR || sent > OK || (*r).header_only() != 0 {
+        if sent == ERROR || sent > OK || bits::request::HEADER_ONLY.is_set(r) {
             return Some(sent);
         }
         let buffer = request.pool().zeroed::<ngx_buf_t>()?.as_ptr();
@@ -110,9 +111,9 @@ fn send(request: Request<'_>, document: &[u8]) -> Option<ngx_int_t> {
         (*buffer).last = bytes.end.cast_mut();
         (*buffer).start = (*buffer).pos;
         (*buffer).end = (*buffer).last;
-        (*buffer).set_memory(1);
-        (*buffer).set_last_buf(u32::from(request.is_main()));
-        (*buffer).set_last_in_chain(1);
+        bits::buf::MEMORY.set(buffer, 1);
+        bits::buf::LAST_BUF.set(buffer, u32::from(request.is_main()));
+        bits::buf::LAST_IN_CHAIN.set(buffer, 1);
         let mut chain = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
         Some(ngx_http_output_filter(r, &raw mut chain))
     }

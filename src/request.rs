@@ -13,6 +13,7 @@ use phantom_token_core::record::UnixMillis;
 use crate::code::OK;
 use crate::conf::{LocationConf, MainConf, ServerConf};
 use crate::headers;
+use crate::nginx::bits;
 use crate::pool::{Pool, bytes_of};
 use crate::slot::ctx_index;
 
@@ -52,7 +53,7 @@ impl<'r> Request<'r> {
     /// Came here by an internal redirect or as a subrequest: what NGINX knew of it per module is gone.
     pub(crate) fn is_internal(self) -> bool {
         // SAFETY: the request is live.
-        unsafe { (*self.as_ptr()).internal() != 0 }
+        unsafe { bits::request::INTERNAL.is_set(self.as_ptr()) }
     }
 
     /// The pool of the request.
@@ -231,8 +232,8 @@ impl<'r> Request<'r> {
         // request has a value for every indexed variable.
         unsafe {
             let value = (*self.as_ptr()).variables.add(index);
-            (*value).set_valid(0);
-            (*value).set_not_found(0);
+            bits::variable_value::VALID.set(value, 0);
+            bits::variable_value::NOT_FOUND.set(value, 0);
         }
     }
 }

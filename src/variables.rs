@@ -12,6 +12,7 @@ use crate::claims;
 use crate::code::{ERROR, OK};
 use crate::context::{Context, Outcome};
 use crate::guard::guard;
+use crate::nginx::bits::variable_value;
 use crate::pool::{bytes_of, string_over};
 use crate::request::Request;
 
@@ -98,16 +99,16 @@ unsafe extern "C" fn get_claim(
 }
 
 fn fill(value: &mut ngx_variable_value_t, text: Option<ngx_str_t>) {
-    value.set_valid(1);
-    value.set_no_cacheable(0);
-    value.set_escape(0);
-    match text {
-        Some(text) => {
-            value.set_not_found(0);
-            value.set_len(u32::try_from(text.len).unwrap_or(0));
-            value.data = text.data;
-        }
-        None => value.set_not_found(1),
+    let (len, data) = text.map_or((0, value.data), |text| (text.len, text.data));
+    value.data = data;
+    let value: *mut ngx_variable_value_t = value;
+    // SAFETY: the value is live, and ours to write.
+    unsafe {
+        variable_value::VALID.set(value, 1);
+        variable_value::NO_CACHEABLE.set(value, 0);
+        variable_value::ESCAPE.set(value, 0);
+        variable_value::NOT_FOUND.set(value, u32::from(text.is_none()));
+        variable_value::LEN.set(value, u32::try_from(len).unwrap_or(0));
     }
 }
 

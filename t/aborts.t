@@ -323,7 +323,7 @@ for my $way (@ways) {
 
             my @steps = (
                 sub { $way->{leave}->($leaves->{client}, $leaves->{stream}) },
-                sub { $as->release($token); eventually(sub { $as->connections() == 0 }) },
+                sub { $as->release($token); eventually(sub { !$as->busy() }) },
             );
             my ($worker) = $t->workers();
             kill STOP => $worker;

@@ -153,7 +153,8 @@ like($h2[0], qr/ 200\b.*said\n.*\nclient=h2$/s, 'HTTP/2: all of it arrives');
 
 my $question = $as->last_request($token);
 is("$question->{method} $question->{uri} " . join(' ', sort map { lc $_->[0] } @{ $question->{headers} }),
-    'POST /introspect accept authorization connection content-length content-type host', 'HTTP/2: the question');
+    join(' ', 'POST /introspect', sent($t, qw(accept authorization content-length content-type host))),
+    'HTTP/2: the question');
 unlike("$question->{head}\n$question->{body}", qr/client|localhost/, 'HTTP/2: nothing of the client in it');
 is($as->header($question, 'Accept') . ' ' . $as->header($question, 'Content-Type'),
     'application/jwt application/x-www-form-urlencoded', 'HTTP/2: its own Accept and Content-Type');

@@ -187,7 +187,7 @@ like($response->body(), qr/^body ${\length $body} /m, 'its body reaches the API'
 is($question->{method}, 'POST', 'method');
 is($question->{uri}, '/introspect', 'URI');
 is($question->{body}, "token=$token", 'body');
-is(header_names($question), 'accept connection content-length content-type host', 'header names');
+is(header_names($question), sent($t, qw(accept content-length content-type host)), 'header names');
 is($as->header($question, 'Accept'), 'application/jwt', 'Accept');
 is($as->header($question, 'Content-Type'), 'application/x-www-form-urlencoded', 'Content-Type');
 is($as->header($question, 'Content-Length'), length $question->{body}, 'Content-Length');
@@ -199,7 +199,7 @@ unlike($question->{head}, qr/client/, 'nothing of the client');
 ($question, $response) = question('/', method => 'POST', headers => ['Transfer-Encoding' => 'chunked'],
     body => "5\r\nabcde\r\n0\r\n\r\n");
 like($response->body(), qr/^body 5 /m, 'a chunked body reaches the API');
-is(header_names($question), 'accept connection content-length content-type host', 'chunked: header names');
+is(header_names($question), sent($t, qw(accept content-length content-type host)), 'chunked: header names');
 is($as->header($question, 'Content-Length'), length $question->{body}, 'chunked: Content-Length');
 
 ($question, $response) = question('/body', method => 'POST', body => 'x' x 10_000,
@@ -236,7 +236,7 @@ is($as->header($question, 'Accept'), 'application/jwt', 'ours stay');
 
 ($question, $response, $token) = question('/no_headers', headers => \@headers);
 is($response->status(), 200, 'proxy_pass_request_headers off');
-is(header_names($question), 'accept authorization connection content-length content-type host',
+is(header_names($question), sent($t, qw(accept authorization content-length content-type host)),
     'proxy_pass_request_headers off: header names');
 is($question->{body}, "token=$token", 'proxy_pass_request_headers off: body');
 

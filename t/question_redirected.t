@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# X-Accel-Redirect of the authorization server is not followed: the question's credentials and the opaque token stay
-# out of other locations.
+# X-Accel-Redirect of the authorization server is not followed, be it new or in proxy_cache: the question's credentials
+# and the opaque token stay out of other locations.
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(6);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(6 + 3 * 9);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -26,6 +26,8 @@ http {
     phantom_token_introspection_endpoint /introspect;
     phantom_token_client_credential gateway secret-of-the-gateway;
 
+    proxy_cache_path %%TESTDIR%%/cache keys_zone=answers:1m;
+
     server {
         listen 127.0.0.1:8080;
 
@@ -33,6 +35,21 @@ http {
         location /protected { internal; proxy_pass http://127.0.0.1:8082; }
         location @protected { proxy_pass http://127.0.0.1:8082; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
+
+        location /cached {
+            phantom_token on;
+            phantom_token_cache off;
+            phantom_token_introspection_endpoint /introspect_cached;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /introspect_cached {
+            internal;
+            proxy_cache answers;
+            proxy_cache_methods POST;
+            proxy_cache_key $request_body;
+            proxy_cache_valid 1h;
+            proxy_pass http://127.0.0.1:8081;
+        }
     }
 }
 CONF
@@ -52,4 +69,22 @@ for my $target ('/protected', '/', '@protected') {
 
     # Ignored, as the connection that is shipped has it, or an answer that makes no sense.
     like($response->status(), qr/^(?:200|502)$/, "$target: status");
+}
+
+# The server's answer in NGINX's cache. After a reload it is the first one that a worker sees.
+
+for my $target ('/protected', '/', '@protected') {
+    my $token = token();
+    $as->script($token, $as->jwt_answer(jwt(), headers => ['X-Accel-Redirect' => $target]));
+
+    for my $when ('new', 'in the cache', 'in the cache, after a reload') {
+        $t->reload() if $when =~ /reload/;
+        my $before = $api->count();
+        my $response = call('/cached', $token);
+        my @seen = splice @{ [$api->requests()] }, $before;
+        is(scalar(grep { "$_->{head}\n$_->{body}" =~ /\Q$token\E|Basic / } @seen), 0,
+            "$target, $when: no location gets the token or our credentials");
+        like($response->status(), $when =~ /reload/ ? qr/^(?:200|502)$/ : qr/^200$/, "$target, $when: status");
+        is($as->questions($token), 1, "$target, $when: one question");
+    }
 }

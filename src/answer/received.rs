@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::code::OK;
 use crate::headers;
+use crate::nginx::bits::{Bits, event_pipe, request, upstream};
 use crate::pool::{bytes_of, string_over};
 use crate::request::Request;
 
@@ -149,7 +150,7 @@ fn completeness(
     if cached && rc == OK {
         return Completeness::Complete;
     }
-    let Some(pipe) = pipe.filter(|_| upstream.buffering() != 0) else {
+    let Some(pipe) = pipe.filter(|_| is_set(&upstream::BUFFERING, upstream)) else {
         return match upstream.length {
             _ if rc != OK => Completeness::TooLarge,
             // Whole by its length; or by the end of the connection, which cannot be told from a cut.
@@ -157,10 +158,12 @@ fn completeness(
             _ => Completeness::Cut,
         };
     };
-    if pipe.downstream_error() != 0 || rc != OK {
+    if is_set(&event_pipe::DOWNSTREAM_ERROR, pipe) || rc != OK {
         return Completeness::TooLarge;
     }
-    if pipe.upstream_done() != 0 || (pipe.upstream_eof() != 0 && pipe.length == -1) {
+    if is_set(&event_pipe::UPSTREAM_DONE, pipe)
+        || (is_set(&event_pipe::UPSTREAM_EOF, pipe) && pipe.length == -1)
+    {
         return Completeness::Complete;
     }
     Completeness::Cut
@@ -171,7 +174,34 @@ fn is_overlong(upstream: &ngx_http_upstream_t) -> bool {
     let announced = upstream.headers_in.content_length_n;
     // SAFETY: an upstream that was connected to has a state per attempt.
     let state = unsafe { upstream.state.as_ref() };
-    announced >= 0 && state.is_some_and(|state| state.response_length > announced)
+    announced >= 0
+        && state.is_some_and(|state| state.response_length > announced)
+        && !is_framed(upstream)
+}
+
+/// Whether the body came in frames (HTTP/2, FastCGI), which NGINX counts with what is in them. These say where the
+/// body ends.
+fn is_framed(upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: NGINX sets the schema when it makes the upstream; what it has sent stays as long as the request.
+    let (schema, sent) = unsafe {
+        let buffer = upstream.request_bufs.as_ref().and_then(|link| link.buf.as_ref());
+        let sent = buffer.map_or(&[][..], |buffer| {
+            let len = usize::try_from(buffer.last.offset_from(buffer.start)).unwrap_or(0);
+            bytes_of(&ngx_str_t { len, data: buffer.start })
+        });
+        (bytes_of(&upstream.schema), sent)
+    };
+    let is = |protocol: &[u8]| {
+        schema.split_at_checked(protocol.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(protocol) && matches!(rest, b"://" | b"s://")
+        })
+    };
+    if is(b"http") {
+        // A request in HTTP/1 begins with a line; in HTTP/2 there is none.
+        let line = sent.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        return !line.windows(8).any(|part| part == b" HTTP/1.");
+    }
+    is(b"fastcgi") || is(b"grpc")
 }
 
 /// Whether a body that broke off did so because the time of the location was up: NGINX closes the
@@ -186,16 +216,22 @@ fn timed_out(upstream: &ngx_http_upstream_t) -> bool {
     }
 }
 
+/// Whether a bit of a structure of NGINX's is set.
+fn is_set<T>(bit: &Bits<T>, of: &T) -> bool {
+    // SAFETY: whoever has a reference to it has it live.
+    unsafe { bit.is_set(of) }
+}
+
 /// Whether NGINX ended the answer before its end; see `question::ask`.
 fn broke_off(question: Request<'_>) -> bool {
     // SAFETY: the subrequest is live.
-    unsafe { (*question.as_ptr()).keepalive() == 0 }
+    unsafe { !request::KEEPALIVE.is_set(question.as_ptr()) }
 }
 
 /// Whether the answer came from a proxy_cache.
 fn is_cached(question: Request<'_>) -> bool {
     // SAFETY: the subrequest is live.
-    unsafe { (*question.as_ptr()).cached() != 0 }
+    unsafe { request::CACHED.is_set(question.as_ptr()) }
 }
 
 /// What the capturing buffer holds.

@@ -11,11 +11,12 @@ use phantom_token_core::reason::ChallengeError;
 use super::choice::{accept_jwt, binding, control, forward};
 use super::fault::{Fault, no_memory};
 use super::http::main_conf;
-use super::location::{LocationConf, core_location};
+use super::location::{self, LocationConf};
 use super::policy::{self, Policy};
 use crate::cache_zone::Zone;
 use crate::headers;
 use crate::log::Shown;
+use crate::nginx::bits::core_location;
 use crate::pool::{Pool, bytes_of, string_over};
 
 impl LocationConf {
@@ -332,13 +333,25 @@ fn variable_index(cf: &mut ngx_conf_t, pool: Pool<'_>, header: &[u8]) -> Option<
 /// The core module's configuration of the level that is merged now.
 fn core_of(cf: &ngx_conf_t) -> &ngx_http_core_loc_conf_t {
     // SAFETY: NGINX changes nothing of it meanwhile.
-    unsafe { &*core_location(cf) }
+    unsafe { &*location::core_location(cf) }
+}
+
+/// Whether the level is an `if` or `limit_except` block.
+fn has_no_name(core: &ngx_http_core_loc_conf_t) -> bool {
+    // SAFETY: whoever has a reference to it has it live.
+    unsafe { core_location::NONAME.is_set(core) }
+}
+
+/// Whether it is a named location.
+fn is_named(core: &ngx_http_core_loc_conf_t) -> bool {
+    // SAFETY: as above.
+    unsafe { core_location::NAMED.is_set(core) }
 }
 
 /// Whether it is that of a server block whose locations serve all.
 fn has_locations(cf: &ngx_conf_t) -> bool {
     let core = core_of(cf);
-    core.name.len == 0 && core.noname() == 0 && !core.locations.is_null()
+    core.name.len == 0 && !has_no_name(core) && !core.locations.is_null()
 }
 
 /// Whether the level that is merged now serves clients: `internal` and named locations only inherit
@@ -346,10 +359,10 @@ fn has_locations(cf: &ngx_conf_t) -> bool {
 /// gets through to such a level all the same is refused.
 fn must_have_endpoint(cf: &ngx_conf_t) -> bool {
     let core = core_of(cf);
-    let is_server = core.name.len == 0 && core.noname() == 0;
+    let is_server = core.name.len == 0 && !has_no_name(core);
     if is_server {
         return core.locations.is_null();
     }
     // `if` and `limit_except` blocks belong to a level that was looked at itself.
-    core.noname() == 0 && core.named() == 0 && core.internal == 0
+    !has_no_name(core) && !is_named(core) && core.internal == 0
 }

@@ -28,6 +28,7 @@ use crate::cache_zone::Zone;
 use crate::guard::guard;
 use crate::headers;
 use crate::keys::Keys;
+use crate::nginx::upstream_conf::OwnUpstreamConf;
 use crate::pool::{Pool, bytes_of};
 
 /// A directive that was not given at this level.
@@ -150,6 +151,8 @@ pub(crate) struct LocationConf {
     pub(super) secret: [u8; 32],
     /// No verdict is confirmed in the background before, on NGINX's monotonic clock: one could not be.
     pub(crate) confirms_from: Cell<ngx_msec_t>,
+    /// What NGINX goes by where this is the location that is asked.
+    pub(crate) own_upstream: OwnUpstreamConf,
     /// The log has said that this worker uses verdicts past their time, since the server cannot be asked.
     pub(crate) serves_stale: Cell<bool>,
     /// When the log may say so again, on NGINX's monotonic clock.
@@ -402,6 +405,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             variables: [0; 5],
             secret: [0; 32],
             confirms_from: Cell::new(0),
+            own_upstream: OwnUpstreamConf::new(),
             serves_stale: Cell::new(false),
             stale_silent_until: Cell::new(0),
             realm_key: OnceCell::new(),

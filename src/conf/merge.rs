@@ -14,6 +14,7 @@ use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
 use crate::guard::guard;
 use crate::log::log;
+use crate::nginx::bits;
 use crate::pool::string_over;
 
 /// `init_main_conf`: the default zone, where one is needed and none was declared.
@@ -179,7 +180,10 @@ impl ResourceConf {
                 return Err(Fault { text: text.into(), at: self.handler_at });
             }
             // Within `if` and `limit_except` the location answers as around them.
-            if (*core).noname() != 0 && (*core).handler.is_none() && outer.handler.is_some() {
+            if bits::core_location::NONAME.is_set(core)
+                && (*core).handler.is_none()
+                && outer.handler.is_some()
+            {
                 (*core).handler = outer.handler;
                 self.handler = outer.handler;
                 self.handler_at = outer.handler_at;

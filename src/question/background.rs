@@ -8,14 +8,14 @@ use core::ptr::NonNull;
 
 use nginx_sys::{
     ngx_connection_t, ngx_cycle, ngx_event_t, ngx_http_create_request, ngx_http_finalize_request,
-    ngx_http_free_request, ngx_http_request_t, ngx_http_run_posted_requests, ngx_post_event,
-    ngx_posted_events,
+    ngx_http_free_request, ngx_http_request_t, ngx_http_run_posted_requests,
 };
 
 use super::subrequest;
 use crate::code::ERROR;
 use crate::context::Context;
 use crate::guard::guard;
+use crate::nginx::{bits, event};
 use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
 
@@ -48,7 +48,7 @@ impl Background {
             (*connection).data = raw.cast();
             (*raw).write_event_handler = Some(finish);
             // It is no request of a client's, and has no place in the access log.
-            (*raw).set_logged(1);
+            bits::request::LOGGED.set(raw, 1);
             // What the introspection location may read of its parent.
             let pool = Pool::from_ptr((*raw).pool);
             let unparsed_uri = pool.string(bytes_of(&(*client.as_ptr()).unparsed_uri));
@@ -82,8 +82,7 @@ impl Background {
     pub(super) fn start(self) {
         // SAFETY: request and connection live.
         unsafe {
-            let event = (*(*self.0.as_ptr()).connection).write;
-            ngx_post_event(event, &raw mut ngx_posted_events);
+            event::post((*(*self.0.as_ptr()).connection).write);
         }
     }
 
@@ -103,10 +102,10 @@ unsafe extern "C" fn run(event: *mut ngx_event_t) {
         unsafe {
             let connection = (*event).data.cast::<ngx_connection_t>();
             let request = Request::from_ptr((*connection).data.cast());
-            if (*event).timedout() != 0 {
+            if bits::event::TIMEDOUT.is_set(event) {
                 // As NGINX does for a client's request that limit_req has delayed.
-                (*event).set_timedout(0);
-                (*event).set_delayed(0);
+                bits::event::TIMEDOUT.set(event, 0);
+                bits::event::DELAYED.set(event, 0);
                 if let Some(context) = request.slot().cast::<Context>().as_ref() {
                     subrequest::nudge(context);
                 }
@@ -125,14 +124,14 @@ unsafe extern "C" fn hang_up(event: *mut ngx_event_t) {
         // SAFETY: NGINX calls with the read event of our connection, whose data is our live request.
         unsafe {
             let connection = (*event).data.cast::<ngx_connection_t>();
-            if (*connection).close() == 0 {
+            if !bits::connection::CLOSE.is_set(connection) {
                 return;
             }
             let request = (*connection).data.cast::<ngx_http_request_t>();
             // Nobody wants its post_action.
-            (*request).set_post_action(1);
-            (*request).set_uri_changes(0);
-            (*request).set_count((*request).count() + 1);
+            bits::request::POST_ACTION.set(request, 1);
+            bits::request::URI_CHANGES.set(request, 0);
+            bits::request::COUNT.set(request, bits::request::COUNT.get(request) + 1);
             ngx_http_finalize_request(request, ERROR);
             (*request).write_event_handler = Some(terminated);
             ngx_http_run_posted_requests(connection);
@@ -146,7 +145,7 @@ unsafe extern "C" fn terminated(request: *mut ngx_http_request_t) {
         // SAFETY: NGINX resumes the live request after the cleanup of what it did, and again if something (a thread,
         // the lock of proxy_cache) was still at work on it.
         unsafe {
-            if (*request).blocked() == 0 {
+            if !bits::request::BLOCKED.is_set(request) {
                 free(request);
             }
         }
@@ -158,7 +157,7 @@ unsafe extern "C" fn finish(request: *mut ngx_http_request_t) {
     guard((), || {
         // SAFETY: the request is live; it counts itself alone once its only subrequest was finalised.
         unsafe {
-            if (*request).count() == 1 && (*request).blocked() == 0 {
+            if bits::request::COUNT.get(request) == 1 && !bits::request::BLOCKED.is_set(request) {
                 free(request);
             }
         }

@@ -5,8 +5,7 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_alloc, ngx_connection_t, ngx_del_timer, ngx_event_t,
-    ngx_http_complex_value_t, ngx_msec_t, ngx_pid,
+    ngx_alloc, ngx_connection_t, ngx_event_t, ngx_http_complex_value_t, ngx_msec_t, ngx_pid,
 };
 use phantom_token_core::flights::{Asker, Begin, Flights, Poll, Ticket};
 use phantom_token_core::key::{self, TokenKey};
@@ -18,6 +17,7 @@ use crate::cache_zone::Zone;
 use crate::conf::LocationConf;
 use crate::flight::{self, Flight};
 use crate::guard::guard;
+use crate::nginx::{bits, event};
 use crate::request::{self, Request};
 
 /// How often a question of another worker is looked at, in milliseconds: the first time, and at most.
@@ -168,9 +168,9 @@ fn follow(zone: *const Zone, ticket: Ticket, key: TokenKey) -> Option<NonNull<Fl
         (*raw).event.log = (*nginx_sys::ngx_cycle).log;
         (*raw).event.handler = Some(look);
         // Those who wait have timers of their own, which keep a worker that is to end.
-        (*raw).event.set_cancelable(1);
+        bits::event::CANCELABLE.set(&raw mut (*raw).event, 1);
         flight::enter(followed.cast());
-        ngx_add_timer(&raw mut (*raw).event, FIRST_LOOK);
+        event::add_timer(&raw mut (*raw).event, FIRST_LOOK);
         Some(followed.cast())
     }
 }
@@ -184,7 +184,7 @@ unsafe extern "C" fn look(event: *mut ngx_event_t) {
             let found = poll(raw);
             if found == Poll::Pending {
                 (*raw).look = ((*raw).look * 2).min(MAX_LOOK);
-                ngx_add_timer(event, (*raw).look);
+                event::add_timer(event, (*raw).look);
                 return;
             }
             land(raw, found);
@@ -204,7 +204,7 @@ pub(super) fn has_failed(flight: NonNull<Flight>) -> bool {
         match poll(raw) {
             Poll::Pending | Poll::Answered => false,
             end => {
-                ngx_del_timer(&raw mut (*raw).event);
+                event::delete_timer(&raw mut (*raw).event);
                 land(raw, end);
                 true
             }

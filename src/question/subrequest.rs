@@ -6,8 +6,8 @@ use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_POST, NGX_HTTP_SUBREQUEST_BACKGROUND, NGX_HTTP_SUBREQUEST_IN_MEMORY,
     ngx_buf_t, ngx_chain_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_headers_in_t,
     ngx_http_post_request, ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t,
-    ngx_http_subrequest, ngx_http_upstream_conf_t, ngx_int_t, ngx_list_init, ngx_str_t,
-    ngx_table_elt_t, ngx_variable_value_t,
+    ngx_http_subrequest, ngx_int_t, ngx_list_init, ngx_str_t, ngx_table_elt_t,
+    ngx_variable_value_t,
 };
 use phantom_token_core::jose;
 
@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::guard::guard;
 use crate::headers::{self, Name};
 use crate::keys::Source;
+use crate::nginx::bits;
 use crate::pool::{Pool, string_over};
 use crate::request::Request;
 
@@ -151,7 +152,7 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
             };
             // NGINX clears this, which means nothing for a subrequest, when an answer breaks off; it
             // leaves no other trace of that in all cases.
-            (*question).set_keepalive(1);
+            bits::request::KEEPALIVE.set(question, 1);
             // Not before: a limit on the bodies of clients is none on the question's.
             if let Some(buffer) = (*question)
                 .request_body
@@ -162,8 +163,12 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
                 (*question).headers_in.content_length_n =
                     buffer.last.offset_from(buffer.pos) as nginx_sys::off_t;
             }
-            let rc = handler(question);
-            capture_at_once(question);
+            // Nor does the server's X-Accel-Redirect lead anywhere, where NGINX has it in its cache and this is the
+            // first question: NGINX would go where it leads, with our credentials.
+            bits::request::URI_CHANGES.set(question, 1);
+            let location = Request::from_ptr(question).location();
+            let rc = location.own_upstream.without_redirects(|| handler(question));
+            capture_at_once(question, location);
             rc
         }
     })
@@ -173,29 +178,23 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
 /// write what exceeds the location's buffers to disk: a background subrequest counts as such.
 ///
 /// # Safety
-/// `question` is a live subrequest whose content handler has run.
-unsafe fn capture_at_once(question: *mut ngx_http_request_t) {
-    // SAFETY: the caller says so. The configuration of a location is shared by all requests; this one
-    // gets a copy of its own. Both live as long as the request.
+/// `question` is a live subrequest in `location` whose content handler has run.
+unsafe fn capture_at_once(question: *mut ngx_http_request_t, location: &LocationConf) {
+    // SAFETY: the caller says so. The configuration of a location is shared by all requests; questions have one
+    // of their own. Both live as long as the request.
     unsafe {
-        let Some(upstream) = (*question).upstream.as_mut() else { return };
-        let Some(conf) = upstream.conf.as_ref() else { return };
-        let Some(own) = Request::from_ptr(question).pool().zeroed::<ngx_http_upstream_conf_t>()
-        else {
-            return;
-        };
-        own.as_ptr().copy_from_nonoverlapping(conf, 1);
+        let upstream = (*question).upstream;
         // Nor by the server's word, X-Accel-Buffering.
-        (*own.as_ptr()).set_change_buffering(0);
-        // Nor sent elsewhere, with our credentials in it.
-        (*own.as_ptr()).ignore_headers |= nginx_sys::NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as usize;
-        upstream.conf = own.as_ptr();
+        let pool = Request::from_ptr(question).pool();
+        if upstream.is_null() || !location.own_upstream.use_for(upstream, pool) {
+            return;
+        }
         #[cfg(ngx_feature = "http_cache")]
         if !(*question).cache.is_null() {
             // The operator has it written to disk (proxy_cache), and that needs the buffering.
             return;
         }
-        upstream.set_buffering(0);
+        bits::upstream::BUFFERING.set(upstream, 0);
     }
 }
 
@@ -211,7 +210,7 @@ fn capture(request: Request<'_>, size: usize) -> Option<*mut ngx_chain_t> {
     // SAFETY: the pool is live; NGINX zeroes its buffers likewise.
     unsafe {
         let buffer = nginx_sys::ngx_create_temp_buf(pool.as_ptr(), size.max(1));
-        NonNull::new(buffer)?.as_mut().set_last_buf(1);
+        bits::buf::LAST_BUF.set(NonNull::new(buffer)?.as_ptr(), 1);
         let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
         pool.place(link).map(NonNull::as_ptr)
     }
@@ -261,9 +260,9 @@ unsafe fn isolate(
                 (*buffer).pos = bytes.start;
                 (*buffer).last = bytes.end;
                 (*buffer).end = bytes.end;
-                (*buffer).set_memory(1);
-                (*buffer).set_last_buf(1);
-                (*buffer).set_last_in_chain(1);
+                bits::buf::MEMORY.set(buffer, 1);
+                bits::buf::LAST_BUF.set(buffer, 1);
+                bits::buf::LAST_IN_CHAIN.set(buffer, 1);
                 let link = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
                 (*request_body).bufs = pool.place(link)?.as_ptr();
             }

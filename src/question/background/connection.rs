@@ -13,6 +13,7 @@ use nginx_sys::{
 };
 
 use crate::code::OK;
+use crate::nginx::bits;
 use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
 
@@ -108,8 +109,10 @@ unsafe fn furnish(
         secure(connection, client)?;
 
         // No options of TCP are tried on it.
-        (*connection).set_tcp_nodelay(ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED);
-        (*connection).set_tcp_nopush(ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED);
+        bits::connection::TCP_NODELAY
+            .set(connection, ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED);
+        bits::connection::TCP_NOPUSH
+            .set(connection, ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED);
 
         // NGINX looks for bytes that it has read beyond a request.
         (*connection).buffer = pool.zeroed::<ngx_buf_t>()?.as_ptr();
@@ -218,7 +221,7 @@ pub(super) unsafe fn close(connection: *mut ngx_connection_t) {
             nginx_sys::ngx_ssl_shutdown(connection);
         }
         let pool = (*connection).pool;
-        (*connection).set_destroyed(1);
+        bits::connection::DESTROYED.set(connection, 1);
         ngx_close_connection(connection);
         if !pool.is_null() {
             ngx_destroy_pool(pool);

@@ -15,7 +15,7 @@ use Test::PhantomToken::API;
 use Test::PhantomToken::AuthorizationServer;
 use Test::PhantomToken::JWT;
 
-our @EXPORT = qw(authorization_server api token jwt call call_until);
+our @EXPORT = qw(authorization_server api token jwt call call_until sent);
 
 unless (($ENV{TEST_NGINX_MODULE} // '') ne '' || ($ENV{TEST_NGINX_GLOBALS} // '') =~ /phantom_token_module/) {
     croak 'TEST_NGINX_MODULE is not set: run scripts/build, it prints the path';
@@ -31,6 +31,13 @@ sub authorization_server {
 sub api {
     my ($t, $port) = @_;
     return Test::PhantomToken::API->start($t, $port // 8082);
+}
+
+# The names of these headers and of those that NGINX adds to each request that it sends, sorted: it has said
+# `Connection: close` until 1.29.7.
+sub sent {
+    my ($t, @names) = @_;
+    return join ' ', sort @names, $t->has_version('1.29.7') ? () : 'connection';
 }
 
 # A new opaque token, and a new JWT: neither may be in our log lines or in a response.

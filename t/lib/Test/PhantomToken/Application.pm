@@ -17,9 +17,11 @@ use Test::PhantomToken::Peer::Channel;
 
 # start($t, 8083): listens when it returns. A class beneath reads a request from a socket, read_request(socket),
 # as { variables => [[name, value], ...], body => bytes }, nothing if the connection ends before; and frames a
-# response, response(bytes).
+# response, response(bytes). start($t, 8083, bytes): that response, in the form of CGI.
 sub start {
-    my ($class, $t, $port) = @_;
+    my ($class, $t, $port, $response) = @_;
+
+    $response //= "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nserved\n";
 
     my $listener = IO::Socket::INET->new(
         Proto => 'tcp', LocalAddr => '127.0.0.1', LocalPort => port($port), Listen => SOMAXCONN, ReuseAddr => 1,
@@ -29,7 +31,7 @@ sub start {
 
     $t->run_daemon(sub {
         close $ours;
-        $class->_serve($listener, Test::PhantomToken::Peer::Channel->new($theirs));
+        $class->_serve($listener, Test::PhantomToken::Peer::Channel->new($theirs), $response);
     });
 
     close $theirs;
@@ -57,14 +59,14 @@ sub variable {
 }
 
 sub _serve {
-    my ($class, $listener, $channel) = @_;
+    my ($class, $listener, $channel, $response) = @_;
 
     local $SIG{PIPE} = 'IGNORE';
 
     while (my $socket = $listener->accept()) {
         my $request = $class->read_request($socket) or next;
         $channel->send($request);
-        $socket->print($class->response("Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nserved\n"));
+        $socket->print($class->response($response));
         close $socket;
     }
 

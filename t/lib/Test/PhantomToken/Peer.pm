@@ -84,6 +84,12 @@ sub connections {
     return $self->_ask('connections');
 }
 
+# How many answers are not sent yet, or not wholly.
+sub busy {
+    my ($self) = @_;
+    return $self->_ask('busy');
+}
+
 # The values of a request's header lines of that name.
 sub header {
     my ($self, $request, $name) = @_;

@@ -89,6 +89,11 @@ sub command_connections {
     return $self->_reply(scalar keys %{ $self->{connections} });
 }
 
+sub command_busy {
+    my ($self) = @_;
+    return $self->_reply(scalar grep { @{ $_->{steps} } } values %{ $self->{connections} });
+}
+
 # Replies when so many requests with that key have arrived.
 sub command_wait {
     my ($self, $key, $count) = @_;

@@ -1,5 +1,9 @@
 //! Passes on what nginx-sys learned about the NGINX that we build for, as cfg values:
-//! `ngx_feature = "…"`, `ngx_os = "…"` and one `nginx1_…` per version that changed what we use.
+//! `ngx_feature = "…"`, `ngx_os = "…"` and one `nginx1_…` per version that changed what we use; and asks
+//! the C compiler how it lays out NGINX's structures.
+
+mod probe;
+mod structures;
 
 use std::env;
 use std::process::ExitCode;
@@ -16,7 +20,7 @@ const VERSIONS: &[(&str, u64)] = &[
 ];
 
 fn main() -> ExitCode {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
 
     pass_on("ngx_feature", "DEP_NGINX_FEATURES");
     pass_on("ngx_os", "DEP_NGINX_OS");
@@ -40,8 +44,14 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    let mut has: Vec<String> = list("DEP_NGINX_FEATURES");
     for (name, _) in VERSIONS.iter().filter(|(_, first)| version >= *first) {
         println!("cargo::rustc-cfg={name}");
+        has.push((*name).to_owned());
+    }
+    if let Err(error) = probe::run(&has) {
+        println!("cargo::error={error}");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
@@ -51,10 +61,15 @@ fn main() -> ExitCode {
 fn pass_on(name: &str, source: &str) {
     let possible = variable(&format!("{source}_CHECK")).unwrap_or_else(|| "any()".to_owned());
     println!("cargo::rustc-check-cfg=cfg({name}, values({possible}))");
-    let actual = variable(source).unwrap_or_default();
-    for value in actual.split(',').map(str::trim).filter(|value| !value.is_empty()) {
+    for value in list(source) {
         println!("cargo::rustc-cfg={name}=\"{value}\"");
     }
+}
+
+/// The values in a variable that lists them.
+fn list(source: &str) -> Vec<String> {
+    let text = variable(source).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 /// A variable of the build environment, a change of which runs this script again.
