@@ -19,6 +19,12 @@ die() {
     exit 1
 }
 
+# absent WHY: ends the script as something does that cannot be had on this machine.
+absent() {
+    printf 'scripts/%s: %s\n' "${0##*/}" "$*" >&2
+    exit 3
+}
+
 has_command() {
     command -v "$1" >/dev/null 2>&1
 }

@@ -154,6 +154,10 @@ configured_headers() {
                 "shows, as --source DIR --nginx $nginx_binary"
         fi
     fi
+    if grep -q dpkg-architecture "$from/conf_flags"; then
+        need dpkg-dev has_command dpkg-architecture
+        install_missing
+    fi
     say "configuring the headers of NGINX $release"
     rm -rf "$nginx_source" "$log"
     mkdir -p "$target/$nginx_name"
@@ -168,20 +172,36 @@ configured_headers() {
     : >"$nginx_source/.configured"
 }
 
-# debian_nginx: prints the path of Debian's NGINX, unpacked and not installed: installing it would
-# start a server on port 80.
-debian_nginx() {
-    local release unpacked
-    has_command apt-cache || die "no apt here, so Debian's nginx is not to be had"
+# The oldest NGINX that the module is built for.
+oldest_version=1.22.0
+
+# distribution_release: prints the release of the NGINX that Debian or Ubuntu has for this machine, if it is one that
+# the module can be built for, with its headers.
+distribution_release() {
+    local release version
+    has_command apt-cache || return 0
     release=$(candidate nginx)
     if [ -z "$release" ] && [ "$(id -u)" = 0 ]; then
         apt_get update || die "apt cannot fetch its package lists; see $target/apt.log"
         release=$(candidate nginx)
     fi
-    [ -n "$release" ] || die "apt knows no package nginx; run apt-get update"
+    version=${release#*:}
+    version=${version%%-*}
+    [ -n "$version" ] && [ "$(candidate nginx-dev)" = "$release" ] || return 0
+    [ "$(printf '%s\n' $oldest_version "$version" | sort -V | head -n 1)" = $oldest_version ] || return 0
+    printf '%s\n' "$release"
+}
+
+# distribution_nginx: prints the path of the distribution's NGINX, unpacked and not installed: installing it would
+# start a server on port 80.
+distribution_nginx() {
+    local release unpacked
+    release=$(distribution_release)
+    [ -n "$release" ] ||
+        absent "apt has no nginx $oldest_version or later with its headers (nginx-dev) here"
     unpacked=$target/debian-nginx-$release/package
     if [ ! -x "$unpacked/usr/sbin/nginx" ]; then
-        say "fetching Debian's nginx $release"
+        say "fetching the distribution's nginx $release"
         download_package nginx "$release" "$unpacked" ||
             die "cannot fetch nginx=$release by apt; see $target/apt.log"
     fi
@@ -190,7 +210,7 @@ debian_nginx() {
 
 # The release of a package that apt would install.
 candidate() {
-    LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v '(none)' || true
+    LC_ALL=C apt-cache "${apt_options[@]}" policy "$1" | sed -n 's/^  Candidate: //p' | grep -v '(none)' || true
 }
 
 # download_package NAME RELEASE DIRECTORY: unpacks a package there without installing it.

@@ -3,6 +3,8 @@
 # will do; what is missing is installed by apt (as root) or named.
 
 missing_packages=()
+# For all that apt is asked.
+apt_options=()
 
 # need PACKAGE TEST…: notes Debian's package unless the test succeeds.
 need() {
@@ -16,6 +18,8 @@ install_missing() {
     ((${#missing_packages[@]})) || return 0
     local names=${missing_packages[*]}
     missing_packages=()
+# For all that apt is asked.
+apt_options=()
     if ! has_command apt-get; then
         die "missing (Debian's package names): $names; install them and try again"
     fi
@@ -32,6 +36,7 @@ install_missing() {
 # since a new machine has none and an old one may name packages that are gone.
 apt_get() {
     local run=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+    run+=("${apt_options[@]}")
     if ! quietly_apt "${run[@]}" "$@"; then
         if [ "$(id -u)" = 0 ]; then
             quietly_apt "${run[@]}" update || return 1
