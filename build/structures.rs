@@ -171,7 +171,10 @@ pub(crate) const ALWAYS: &[Structure] = &[
         ],
     },
     plain("ngx_http_server_name_t", &["name"]),
-    plain("ngx_http_upstream_headers_in_t", &["headers", "status_n", "content_length_n"]),
+    plain(
+        "ngx_http_upstream_headers_in_t",
+        &["headers", "status_n", "x_accel_redirect", "content_length_n"],
+    ),
     Structure {
         name: "ngx_http_upstream_conf_t",
         module: "upstream_conf",

@@ -45,7 +45,8 @@ pub(super) enum Trouble {
     #[error("the answer is longer than its Content-Length says: nginx has cut it off")]
     Overlong,
     #[error(
-        "the introspection location sent the question elsewhere inside nginx (try_files, error_page)"
+        "the introspection location sent the question elsewhere inside nginx (try_files, error_page, or an \
+         X-Accel-Redirect in \"proxy_cache\")"
     )]
     Redirected,
     #[error("the keys of \"phantom_token_jwks\" are not there any more: too many are in use")]
@@ -89,6 +90,10 @@ pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8
         };
     };
     let said = upstream.headers_in.status_n;
+    if rc >= SPECIAL_RESPONSE && !upstream.headers_in.x_accel_redirect.is_null() {
+        // It came out of NGINX's cache: of what the server sends it does not count, see `question::ask`.
+        return Err(Trouble::Redirected);
+    }
     if rc >= SPECIAL_RESPONSE {
         // proxy_intercept_errors gives the server's own status, all else is NGINX's.
         return match usize::try_from(rc) {

@@ -167,7 +167,14 @@ unsafe extern "C" fn ask(question: *mut ngx_http_request_t) -> ngx_int_t {
             // first question: NGINX would go where it leads, with our credentials.
             bits::request::URI_CHANGES.set(question, 1);
             let location = Request::from_ptr(question).location();
+            let main = (*question).main;
+            let count = bits::request::COUNT.get(main);
             let rc = location.own_upstream.without_redirects(|| handler(question));
+            if bits::request::COUNT.get(main) < count {
+                // NGINX counts one reference too few where it stops at a redirect from its cache (u->cleanup is not
+                // set yet), and would free the client's request.
+                bits::request::COUNT.set(main, count);
+            }
             capture_at_once(question, location);
             rc
         }
