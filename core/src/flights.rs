@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use crate::key::TokenKey;
-use crate::lock::{Acquired, Lock};
+use crate::lock::{Acquired, HeldUp, Lock};
 use crate::reason::Reason;
 pub use backoff::Noted;
 pub use table::Ticket;
@@ -113,6 +113,7 @@ pub struct Flights {
     slots: usize,
     /// This process has emptied the table, and has not said so yet.
     emptied: Cell<bool>,
+    held_up: HeldUp,
 }
 
 impl Flights {
@@ -171,7 +172,7 @@ impl Flights {
         if slots == 0 || !aligned || u32::try_from(slots).is_err() {
             return Err(FlightsError::Region);
         }
-        Ok(Self { base, slots, emptied: Cell::new(false) })
+        Ok(Self { base, slots, emptied: Cell::new(false), held_up: HeldUp::default() })
     }
 
     /// How many slots there are: no limit beyond it can be kept.
@@ -336,6 +337,12 @@ impl Flights {
         self.lock().map(|table| *table.header.recoveries)
     }
 
+    /// Whether this handle has waited for the lock in vain since this was last asked: another process keeps it.
+    #[must_use]
+    pub fn held_up(&self) -> bool {
+        self.held_up.take()
+    }
+
     fn header(&self) -> *mut Header {
         self.base.as_ptr().cast()
     }
@@ -346,13 +353,17 @@ impl Flights {
         // SAFETY: the header lies within the region; the lock was made with it, and is for sharing, as is the
         // flag.
         let (lock, dirty) = unsafe { (&(*header).lock, &(*header).dirty) };
-        match lock.acquire() {
+        let acquired = match lock.try_acquire() {
+            Acquired::Busy => self.held_up.wait_for(lock, 0),
+            acquired => acquired,
+        };
+        match acquired {
             Acquired::Free => {}
             Acquired::OwnerDied => {
                 dirty.store(1, Ordering::Release);
                 lock.mark_consistent();
             }
-            Acquired::Unavailable => return None,
+            Acquired::Busy | Acquired::Unavailable => return None,
         }
         // SAFETY: the rest of the header and the slots are disjoint, within the region, aligned, and valid
         // whatever their bytes. The lock makes these the only references to them until `Table` gives it back.

@@ -1,7 +1,8 @@
 //! One lock between processes that outlives the death of whoever holds it.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 /// A robust, process-shared mutex that lives in the region.
 ///
@@ -10,9 +11,16 @@ use std::mem::MaybeUninit;
 #[repr(transparent)]
 pub(crate) struct Lock(UnsafeCell<libc::pthread_mutex_t>);
 
-/// After so many nanoseconds who waits for the lock looks at it unasked.
-const LONGEST_SLEEP: libc::c_long = 5_000_000;
-const SECOND: libc::c_long = 1_000_000_000;
+/// How often a lock is tried without a pause: its owner is mostly about to give it back.
+const SPINS: u32 = 100;
+/// How often the processor is offered to others after that: the owner may be waiting for it.
+const YIELDS: u32 = 20;
+/// The first and the longest pause after that, in nanoseconds.
+const FIRST_PAUSE: u32 = 20_000;
+const LONGEST_PAUSE: u32 = 1_000_000;
+/// All pauses together, in nanoseconds. An owner that has kept the lock for as long was stopped (by a signal or a
+/// debugger) or starved, and a worker must not wait with it.
+const PATIENCE: u32 = 20_000_000;
 
 /// How the lock came into our hands.
 pub(crate) enum Acquired {
@@ -21,6 +29,8 @@ pub(crate) enum Acquired {
     /// From an owner that died with it. What it guards may be half-written. The lock itself is in order
     /// only after [`Lock::mark_consistent`].
     OwnerDied,
+    /// Not within [`PATIENCE`].
+    Busy,
     /// Not at all: this thread holds it already, or it cannot be recovered.
     Unavailable,
 }
@@ -63,38 +73,45 @@ impl Lock {
         }
     }
 
-    /// Waits for the lock. Uncontended, this is no system call.
-    ///
-    /// No wait is for ever: if the process that is woken is killed before it has the lock, and another one has
-    /// taken it meanwhile, which knows of nobody that waits, then nobody is woken any more.
+    /// Takes the lock if it is free. This is no system call.
     #[inline]
-    pub(crate) fn acquire(&self) -> Acquired {
+    pub(crate) fn try_acquire(&self) -> Acquired {
         // SAFETY: a `&Lock` exists only where `init` has made the mutex.
-        let mut result = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-        while matches!(result, libc::EBUSY | libc::ETIMEDOUT) {
-            result = self.wait();
-        }
-        match result {
+        match unsafe { libc::pthread_mutex_trylock(self.0.get()) } {
             0 => Acquired::Free,
             libc::EOWNERDEAD => Acquired::OwnerDied,
+            libc::EBUSY => Acquired::Busy,
             _ => Acquired::Unavailable,
         }
     }
 
-    /// Waits for at most [`LONGEST_SLEEP`].
-    #[cold]
-    fn wait(&self) -> i32 {
-        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the time is this function's own; the mutex as in `acquire`.
-        unsafe {
-            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until);
-            until.tv_nsec += LONGEST_SLEEP;
-            if until.tv_nsec >= SECOND {
-                until.tv_nsec -= SECOND;
-                until.tv_sec += 1;
+    /// Tries a lock whose owner is about to give it back, without a pause.
+    fn spin(&self) -> Acquired {
+        for tries in 0..SPINS + YIELDS {
+            match self.try_acquire() {
+                Acquired::Busy if tries < SPINS => std::hint::spin_loop(),
+                Acquired::Busy => std::thread::yield_now(),
+                acquired => return acquired,
             }
-            libc::pthread_mutex_timedlock(self.0.get(), &raw const until)
         }
+        Acquired::Busy
+    }
+
+    /// Tries the lock until it is free or [`PATIENCE`] is over. The system's own waits are not used: they end by the wall
+    /// clock, which may be set back meanwhile, or by a wake-up, which goes astray when the process that gets it is killed.
+    fn wait(&self) -> Acquired {
+        let (mut pause, mut left) = (FIRST_PAUSE, PATIENCE);
+        while left > 0 {
+            // Of the monotonic clock.
+            std::thread::sleep(Duration::from_nanos(pause.into()));
+            match self.try_acquire() {
+                Acquired::Busy => {}
+                acquired => return acquired,
+            }
+            left = left.saturating_sub(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Acquired::Busy
     }
 
     /// Declares what the lock guards to be in order again, after [`Acquired::OwnerDied`].
@@ -111,6 +128,35 @@ impl Lock {
     }
 }
 
+/// Locks, of up to 64, that this process has waited for in vain. Until it has such a lock again it does not wait for it a
+/// second time: else each look-up would cost as much as the first.
+#[derive(Default)]
+pub(crate) struct HeldUp {
+    locks: Cell<u64>,
+    is_news: Cell<bool>,
+}
+
+impl HeldUp {
+    /// Waits for a lock that is not free, the one of that number (modulo 64).
+    #[cold]
+    pub(crate) fn wait_for(&self, lock: &Lock, number: usize) -> Acquired {
+        let bit = 1 << (number % 64);
+        let mut acquired = lock.spin();
+        if matches!(acquired, Acquired::Busy) && self.locks.get() & bit == 0 {
+            acquired = lock.wait();
+            self.is_news.set(self.is_news.get() | matches!(acquired, Acquired::Busy));
+        }
+        let others = self.locks.get() & !bit;
+        self.locks.set(if matches!(acquired, Acquired::Busy) { others | bit } else { others });
+        acquired
+    }
+
+    /// Whether a lock was waited for in vain since this was last asked.
+    pub(crate) fn take(&self) -> bool {
+        self.is_news.take()
+    }
+}
+
 fn check(error: i32) -> Result<(), i32> {
     if error == 0 { Ok(()) } else { Err(error) }
 }
@@ -118,12 +164,10 @@ fn check(error: i32) -> Result<(), i32> {
 #[cfg(test)]
 mod tests {
     use std::ptr::NonNull;
-    use std::sync::atomic::AtomicU32;
-    use std::sync::atomic::Ordering::Relaxed;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use super::*;
-    use crate::processes::{Memory, fork, wait, wait_at_most};
+    use crate::processes::{Memory, fork, wait};
 
     fn lock_in(memory: &Memory) -> &Lock {
         let lock: NonNull<Lock> = memory.base.cast();
@@ -134,56 +178,77 @@ mod tests {
         }
     }
 
-    /// Returns when the process sleeps until a lock is free.
-    fn wait_until_asleep(pid: libc::pid_t) {
-        let sleeps = || {
-            let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
-            call.starts_with(&format!("{} ", libc::SYS_futex))
-        };
-        while !sleeps() {
-            std::thread::yield_now();
-        }
-    }
-
     #[test]
     fn the_lock_of_a_killed_owner_is_had_and_said_to_be() {
         let memory = Memory::new(4096);
         let lock = lock_in(&memory);
         let child = fork(|| {
-            lock.acquire();
+            lock.try_acquire();
             // SAFETY: kills this child.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             0
         });
         wait(child);
-        assert!(matches!(lock.acquire(), Acquired::OwnerDied));
+        assert!(matches!(lock.try_acquire(), Acquired::OwnerDied));
         lock.mark_consistent();
         lock.release();
-        assert!(matches!(lock.acquire(), Acquired::Free));
-        assert!(matches!(lock.acquire(), Acquired::Unavailable), "this thread holds it");
+        assert!(matches!(lock.try_acquire(), Acquired::Free));
+        assert!(matches!(lock.try_acquire(), Acquired::Unavailable), "this thread holds it");
         lock.release();
     }
 
-    /// Two processes wait. The one that is woken is killed before it has the lock, and a third one has taken the lock
-    /// meanwhile: this one does not know that somebody waits, and wakes nobody when it gives the lock back.
+    /// A process that takes the lock, says so in the word behind it, and keeps it until it is killed.
+    fn owner_of(memory: &Memory, lock: &Lock) -> libc::pid_t {
+        // SAFETY: within the mapping, aligned, and a boolean while it is zero or what is stored here.
+        let taken = unsafe { memory.base.byte_add(2048).cast::<AtomicBool>().as_ref() };
+        let child = fork(|| {
+            lock.try_acquire();
+            taken.store(true, SeqCst);
+            loop {
+                // SAFETY: waits for a signal.
+                unsafe { libc::pause() };
+            }
+        });
+        while !taken.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        child
+    }
+
     #[test]
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn who_waits_does_not_rely_on_being_woken() {
-        const WAITERS: u32 = 1 << 31;
+    fn a_lock_that_is_not_given_back_is_waited_for_in_vain_but_not_for_ever() {
         let memory = Memory::new(4096);
         let lock = lock_in(&memory);
-        lock.acquire();
+        let owner = owner_of(&memory, lock);
+        let held_up = HeldUp::default();
+        assert!(matches!(lock.try_acquire(), Acquired::Busy));
+        assert!(!held_up.take());
+        assert!(matches!(held_up.wait_for(lock, 3), Acquired::Busy));
+        assert!(held_up.take());
+        // It is known to be held up, and that is no news.
+        assert!(matches!(held_up.wait_for(lock, 3), Acquired::Busy));
+        assert!(!held_up.take());
+        // SAFETY: kills a child of this test's.
+        unsafe { libc::kill(owner, libc::SIGKILL) };
+        wait(owner);
+        assert!(matches!(held_up.wait_for(lock, 3), Acquired::OwnerDied));
+        assert_eq!(held_up.locks.get(), 0, "and is waited for again");
+    }
+
+    #[test]
+    fn who_waits_has_the_lock_when_it_is_given_back() {
+        let memory = Memory::new(4096);
+        let lock = lock_in(&memory);
+        lock.try_acquire();
         let child = fork(|| {
-            let fine = matches!(lock.acquire(), Acquired::Free);
+            let mut acquired = lock.try_acquire();
+            while matches!(acquired, Acquired::Busy) {
+                acquired = HeldUp::default().wait_for(lock, 0);
+            }
             lock.release();
-            i32::from(!fine)
+            i32::from(!matches!(acquired, Acquired::Free))
         });
-        wait_until_asleep(child);
-        // SAFETY: glibc's mutex begins with the word that is waited for.
-        let word = unsafe { memory.base.cast::<AtomicU32>().as_ref() };
-        assert_ne!(word.fetch_and(!WAITERS, Relaxed) & WAITERS, 0, "somebody waits");
         lock.release();
-        let status = wait_at_most(child, Duration::from_secs(10));
-        assert_eq!(status, Some(0), "waits for ever for a lock that is free");
+        assert_eq!(wait(child), 0);
     }
 }

@@ -41,9 +41,20 @@ impl Zone {
         self.content.as_ref().map(|content| &content.flights)
     }
 
-    /// Says in the log that something in the zone was emptied by what this process did, once each time.
+    /// Says in the log that something in the zone was emptied by what this process did, or could not be had, once each time.
     pub(crate) fn tell_emptied(&self, log: *mut ngx_log_t) {
         let Some(content) = &self.content else { return };
+        // Both, so that neither is told of later.
+        if content.cache.held_up() | content.flights.held_up() {
+            log!(
+                NGX_LOG_ERR,
+                log,
+                "phantom_token: zone \"{}\": another worker has kept a lock for more than 20 ms and may be stopped \
+                 (SIGSTOP, a debugger); until it goes on, what the lock guards is missing: part of the cache, or \
+                 the table without which nothing new is asked",
+                Shown(self.name())
+            );
+        }
         self.tell_emptied_cache(&content.cache, log);
         if let Some(count) = content.flights.emptied() {
             log!(

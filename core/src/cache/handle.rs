@@ -174,6 +174,13 @@ impl Cache {
         self.region.take_emptied().then(|| self.stats().recoveries)
     }
 
+    /// Whether this handle has waited for a lock in vain since this was last asked: another process keeps it, and what lies
+    /// behind it counts as a miss until it is given back.
+    #[must_use]
+    pub fn held_up(&self) -> bool {
+        self.region.take_held_up()
+    }
+
     /// Verifies every invariant of the structure. For tests: walks all of it, under the locks.
     ///
     /// # Errors

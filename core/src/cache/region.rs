@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 use super::prefetch::prefetch;
 use super::unit::{Key, NONE, UNIT, Unit};
-use crate::lock::{Acquired, Lock};
+use crate::lock::{Acquired, HeldUp, Lock};
 
 /// Changes with every change of the layout, also of what the bytes mean.
 const LAYOUT: u32 = 3;
@@ -152,6 +152,7 @@ pub(super) struct Region {
     geometry: Geometry,
     /// This process has emptied a shard, and has not said so yet.
     emptied: Cell<bool>,
+    held_up: HeldUp,
 }
 
 impl Region {
@@ -213,7 +214,12 @@ impl Region {
         if len < MIN_SIZE {
             return Err(OpenError::TooSmall { len, least: MIN_SIZE });
         }
-        Ok(Self { base, geometry: Geometry::new(len), emptied: Cell::new(false) })
+        Ok(Self {
+            base,
+            geometry: Geometry::new(len),
+            emptied: Cell::new(false),
+            held_up: HeldUp::default(),
+        })
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -223,6 +229,11 @@ impl Region {
     pub(super) fn secret(&self) -> &[u8; 32] {
         // SAFETY: within the region, and not written again once the region is made.
         unsafe { &(*self.header()).secret }
+    }
+
+    /// Whether a lock was waited for in vain through this handle since this was last asked.
+    pub(super) fn take_held_up(&self) -> bool {
+        self.held_up.take()
     }
 
     /// Whether a shard was emptied through this handle since this was last asked.
@@ -258,13 +269,17 @@ impl Region {
         // SAFETY: the head lies within the region and its lock was made with the region. Only the lock and
         // the flag, which are for sharing, are borrowed while the lock is not held.
         let (lock, dirty) = unsafe { (&(*head).lock, &(*head).dirty) };
-        match lock.acquire() {
+        let acquired = match lock.try_acquire() {
+            Acquired::Busy => self.held_up.wait_for(lock, shard),
+            acquired => acquired,
+        };
+        match acquired {
             Acquired::Free => {}
             Acquired::OwnerDied => {
                 dirty.store(1, Ordering::Release);
                 lock.mark_consistent();
             }
-            Acquired::Unavailable => return None,
+            Acquired::Busy | Acquired::Unavailable => return None,
         }
         let geometry = &self.geometry;
         let base = head.cast::<u8>();
