@@ -48,7 +48,7 @@ memcheck_prove() {
     rm -rf "$memcheck_logs"
     mkdir -p "$memcheck_logs"
     (
-        cd "$root"
+        cd "$root" || exit
         export MEMCHECK_NGINX=$nginx_binary MEMCHECK_LOGS=$memcheck_logs
         export MEMCHECK_SUPPRESSIONS=$root/scripts/lib/memcheck.supp
         # valgrind has a hard limit of its own, and refuses to raise it.

@@ -53,6 +53,7 @@ suite_sources() {
 # in_suite SUITE COMMAND…: the command, where apt means that suite.
 in_suite() {
     local own=$target/apt-$1 apt_options
+    # shellcheck disable=SC2034 # the functions of packages.sh and nginx.sh use it
     apt_options=(
         -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State=$own"
         -o "Dir::State::status=$own/status" -o "Dir::Cache=$own" -o Acquire::Languages=none

@@ -9,6 +9,7 @@ http3_requirements=$root/t/http3/requirements.txt
 need_test_tools() {
     need_rust_component rustfmt cargo fmt --version
     need_rust_component clippy cargo clippy --version
+    need shellcheck has_command shellcheck
     need perl has_command prove
     need libio-socket-ssl-perl has_perl_module IO::Socket::SSL
     need curl has_command curl
