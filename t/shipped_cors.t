@@ -15,7 +15,7 @@ use Test::PhantomToken;
 use Test::PhantomToken::Browser;
 use Test::PhantomToken::Shipped qw(ship);
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(53);
 
 ship($t);
 $t->write_file_expand('nginx.conf', <<'CONF');
@@ -35,6 +35,7 @@ http {
         phantom_token_introspection_endpoint /introspect;
 
         location / { phantom_token on; proxy_pass http://127.0.0.1:8082; }
+        location /files/ { root %%TESTDIR%%; }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
     }
 }
@@ -119,3 +120,22 @@ $response = call('/things', undef, method => 'OPTIONS',
     headers => [Origin => $app, 'Access-Control-Request-Method' => 'GET', Cookie => 'a=b']);
 is($response->status(), 204, 'a preflight is answered');
 is($response->header('WWW-Authenticate'), undef, 'without a challenge');
+
+# A path that no location has on: the page learns that there is nothing.
+
+my %own = ('Content-Type' => 'application/json');
+for my $path ('/files/nothing', '/files/') {
+    my $seen = fetch($app, 'GET', $path, headers => \%own) // {};
+    is($seen->{status}, 404, "$path: the page sees it");
+    is(call($path, undef, method => 'OPTIONS', headers => [Origin => $app])->status(), 405,
+        "$path: OPTIONS that is no preflight");
+    is(call($path, undef, method => 'PUT', headers => [Origin => $app, 'Access-Control-Request-Method' => 'GET'],
+        body => '')->status(), 405, "$path: nor is another method");
+}
+is(fetch('https://evil.example', 'GET', '/files/nothing', headers => \%own), undef, 'not a page of others');
+$response = call('/files/nothing', undef, method => 'OPTIONS',
+    headers => [Origin => 'https://evil.example', 'Access-Control-Request-Method' => 'GET']);
+is(join(' ', grep { /^Access-Control/i } map { $_->[0] } @{ $response->{headers} }), '', 'who are told nothing');
+$response = call('/files/nothing', undef, method => 'OPTIONS', headers => [
+    Origin => $app, 'Access-Control-Request-Method' => 'GET', 'Access-Control-Request-Headers' => 'authorization']);
+is($response->status() . ' ' . $response->body(), '204 ', 'a preflight there');

@@ -17,7 +17,7 @@ use Test::PhantomToken;
 use Test::PhantomToken::Browser;
 use Test::PhantomToken::Shipped qw(ship);
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(32);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(44);
 
 ship($t);
 $t->write_file_expand('nginx.conf', <<'CONF');
@@ -135,3 +135,25 @@ for my $origin ($app, 'https://inspector.example') {
 }
 like(fetch($app, 'GET', '/mcp')->{headers}{'www-authenticate'}, qr/resource_metadata="\Q$parameters->{resource_metadata}\E"/,
     'a page of an origin that may call reads the challenge');
+
+# A client that runs in a page, with the headers that the protocol has it send, and read.
+
+$mcp->script('/mcp', { body => "event: message\ndata: {}\n\n", headers => [
+    'Content-Type' => 'text/event-stream', 'Mcp-Session-Id' => 'session', 'Mcp-Protocol-Version' => '2025-06-18',
+] });
+my %page = (Authorization => "Bearer $token", 'Mcp-Protocol-Version' => '2025-06-18', 'Mcp-Session-Id' => 'session');
+
+for my $case (['POST', { 'Content-Type' => 'application/json' }], ['GET', { 'Last-Event-ID' => '7' }], ['DELETE', {}]) {
+    my ($method, $more) = @$case;
+    my $seen = fetch($app, $method, '/mcp', headers => { %page, %$more }, body => $method eq 'POST' ? $initialize : undef);
+    is($seen->{status}, 200, "a page: $method");
+    is($seen->{headers}{'mcp-session-id'}, 'session', "a page: $method: reads the session");
+    is($seen->{headers}{'mcp-protocol-version'}, '2025-06-18', "a page: $method: and the version");
+}
+is(fetch('https://inspector.example', 'GET', '/mcp', headers => \%page), undef, 'not a page of another origin');
+
+# What the server sees of it. Those on a loopback address take no other Host, and no page's Origin.
+
+fetch($app, 'POST', '/mcp', headers => { %page, 'Content-Type' => 'application/json' }, body => $initialize);
+is($mcp->header($mcp->last_request(), 'Host'), 'localhost:8000', 'the Host that servers on a loopback address take');
+is($mcp->header($mcp->last_request(), 'Origin'), undef, 'and no Origin');
