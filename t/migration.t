@@ -18,7 +18,7 @@ use Test::Nginx;
 use Test::PhantomToken;
 use Test::PhantomToken::Shipped qw(ship);
 
-my $t = Test::Nginx->new()->has(qw(http proxy auth_request))->plan(73);
+my $t = Test::Nginx->new()->has(qw(http proxy auth_request))->plan(86);
 
 # The configurations by the headings that they stand under, in order.
 
@@ -44,6 +44,7 @@ is_deeply({ map { $_ => scalar @{ $blocks{$_} } } keys %blocks }, {
     'From the C phantom-token module / The same configuration' => 3,
     'From the C phantom-token module / What it becomes' => 1,
     'From auth_request with proxy_cache' => 2,
+    'From auth_request with proxy_cache / Two checkers of one token' => 1,
     'From Lua / lua-resty-openidc' => 2,
     'From Lua / A script with a shared dictionary' => 2,
 }, 'the configurations of the document');
@@ -51,13 +52,16 @@ is_deeply({ map { $_ => scalar @{ $blocks{$_} } } keys %blocks }, {
 my ($load, $c_v2, $c_v1) = @{ $blocks{'From the C phantom-token module / The same configuration'} };
 my ($c_after) = @{ $blocks{'From the C phantom-token module / What it becomes'} };
 my ($auth_request, $auth_request_after) = @{ $blocks{'From auth_request with proxy_cache'} };
+my ($two_kinds) = @{ $blocks{'From auth_request with proxy_cache / Two checkers of one token'} };
 my $openidc_after = $blocks{'From Lua / lua-resty-openidc'}[1];
 my $script_after = $blocks{'From Lua / A script with a shared dictionary'}[1];
 
 my ($ours) = $load =~ /^(load_module \S+;) +# after$/m;
-is(scalar(grep { /^\Q$ours\E$/m } $c_v2, $c_v1, $c_after, $auth_request_after, $openidc_after, $script_after), 6,
+is(scalar(grep { /^\Q$ours\E$/m } $c_v2, $c_v1, $c_after, $auth_request_after, $two_kinds,
+    $openidc_after, $script_after), 7,
     'all of ours load the module');
-unlike(join('', map { $_->[0] } @blocks{grep { /Lua|auth_request/ } keys %blocks}), qr/phantom_token_|load_module/,
+unlike(join('', map { $_->[0] } @blocks{grep { /Lua|auth_request/ && !/Two/ } keys %blocks}),
+    qr/phantom_token_|load_module/,
     'what comes before does without it');
 
 sub configuration {
@@ -227,6 +231,34 @@ is(call('/api/things', $down)->status(), 503, 'auth_request, after: an outage is
 $forgotten = token();
 $as->script($forgotten, $as->json_answer({ active => JSON::PP::true }));
 is(call('/api/things', $forgotten)->status(), 502, 'auth_request, after: no JWT, no request');
+
+# Another checker of the same token, beside the module: it never sees the token.
+
+use_configuration($auth_request_after
+    =~ s/phantom_token on;/phantom_token on; satisfy any; auth_request \/check;/r
+    =~ s/(location \/api)/location = \/check { internal; proxy_pass http:\/\/127.0.0.1:8082\/check; }\n$1/r);
+my $other = token();
+$api->script('/check', { status => 401 });
+is(call('/api/things', $other)->status(), 401, 'two checkers: a token that is the other one\'s');
+my $check = $api->last_request();
+is($check->{uri}, '/check', 'two checkers: the other one is asked');
+is($api->header($check, 'Authorization'), undef, 'two checkers: without the token');
+
+use_configuration($two_kinds);
+($token, $jwt) = (token(), jwt());
+$other = 'legacy_' . token();
+$as->script($token, $as->json_answer({ active => JSON::PP::true, jwt => $jwt }));
+$as->script('', { status => 200 }, { status => 401 });    # the other checker, which has no form
+is(call('/api/things?a=b', $token)->status(), 200, 'two kinds: an opaque token');
+is($api->authorization(), "Bearer $jwt", 'two kinds: the JWT upstream');
+is($api->last_request()->{uri}, '/api/things?a=b', 'two kinds: the path');
+is(call('/api/things', $other)->status(), 200, 'two kinds: a token of the other kind');
+is($api->authorization(), "Bearer $other", 'two kinds: goes on as it is');
+$check = $as->last_request('');
+is($check->{uri} . ' ' . $as->header($check, 'Authorization'), "/check Bearer $other", 'two kinds: and was checked');
+is(call('/api/things', $other)->status(), 401, 'two kinds: one that the other checker refuses');
+is(call('/api/things', token())->status(), 401, 'two kinds: one that the server does not know');
+is(call("/$_/things", $other)->status(), 404, "two kinds: /$_/ is not for clients") for qw(opaque legacy);
 
 # Lua, after.
 
