@@ -20,4 +20,4 @@ pub(crate) use location::{LocationConf, UNSET, UNSET_NUMBER, core_location, crea
 pub(crate) use position::Position;
 pub(crate) use publish::{expect_documents, publish};
 pub(crate) use server::{ServerConf, create_server, set_identity};
-pub(crate) use value::{Carrier, DpopNonce, Exchange, Parameter, TokenSource};
+pub(crate) use value::{Carrier, DpopNonce, Exchange, Parameter, SetHeader, TokenSource};

@@ -23,7 +23,7 @@ use ngx::ngx_string;
 
 use crate::conf::choice::{binding, control, envelope, preflight};
 use crate::conf::{LocationConf, MainConf};
-use access::{set_header, set_phantom_token, set_scopes};
+use access::{set_asserted_header, set_header, set_phantom_token, set_scopes};
 use cache::{set_cache, set_cache_zone, set_dpop_zone, set_limit, set_time_or_off};
 use policy::{
     set_client_certificate, set_dpop_base, set_dpop_nonce, set_required_names, set_requirement,
@@ -94,7 +94,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 ];
 
 /// NGINX's table of the module's directives.
-pub(crate) static mut COMMANDS: [ngx_command_t; 44] = [
+pub(crate) static mut COMMANDS: [ngx_command_t; 45] = [
     directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
@@ -128,6 +128,12 @@ pub(crate) static mut COMMANDS: [ngx_command_t; 44] = [
         NGX_CONF_TAKE1,
         set_header,
         offset_of!(LocationConf, envelope_header),
+    ),
+    directive(
+        ngx_string!("phantom_token_set_header"),
+        NGX_CONF_TAKE2,
+        set_asserted_header,
+        offset_of!(LocationConf, set_headers),
     ),
     directive(ngx_string!("phantom_token_jwks"), NGX_CONF_TAKE1, set_jwks, 0),
     directive(ngx_string!("phantom_token_issuer"), NGX_CONF_TAKE1, set_issuer, 0),

@@ -34,11 +34,19 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         let location = request.location();
         let known = Context::of(request.main());
         if !location.is_on() {
-            return leave(request, known);
+            return leave(request, location, known);
         }
-        // SAFETY: the context lives in the pool of the main request.
-        if known.is_some_and(|context| holds(request, unsafe { context.as_ref() }, location)) {
-            return DECLINED;
+        let holding = known
+            .as_ref()
+            // SAFETY: the context lives in the pool of the main request.
+            .map(|context| unsafe { context.as_ref() })
+            .filter(|context| holds(request, context, location));
+        if let Some(context) = holding {
+            // There is none for this location's own headers where another one has applied it.
+            return match context.forwarded_by() {
+                Some(earlier) if ptr::eq(earlier, location) => DECLINED,
+                earlier => verdict(upstream::strip_asserted(request, location, earlier)),
+            };
         }
         if !request.is_main() {
             // SAFETY: as above.
@@ -75,9 +83,21 @@ fn verdict(done: Option<()>) -> ngx_int_t {
     if done.is_some() { DECLINED } else { FAULT }
 }
 
-/// A location that is off has nothing to remove, but from a request that NGINX took away from its wait
-/// for a verdict (post_action): it carries the token out of a location that is on.
-fn leave(request: Request<'_>, known: Option<NonNull<Context>>) -> ngx_int_t {
+/// A location that is off has nothing to remove but what clients send under the names of its own headers, and
+/// from a request that NGINX took away from its wait for a verdict (post_action): it carries the token out of a
+/// location that is on.
+fn leave(
+    request: Request<'_>,
+    location: &LocationConf,
+    known: Option<NonNull<Context>>,
+) -> ngx_int_t {
+    if !location.set_headers.is_null() {
+        // SAFETY: the context lives in the pool of the main request.
+        let earlier = known.as_ref().and_then(|known| unsafe { known.as_ref() }.forwarded_by());
+        if upstream::strip_asserted(request, location, earlier).is_none() {
+            return FAULT;
+        }
+    }
     let Some(context) = known.filter(|_| request.is_main()) else { return DECLINED };
     // SAFETY: the context lives in the pool of the request.
     let context = unsafe { context.as_ref() };

@@ -10,7 +10,8 @@ use crate::conf::choice::forward;
 use crate::conf::{Carrier, LocationConf};
 use crate::context::{Carried, Context};
 use crate::headers::{self, Proof};
-use crate::pool::bytes_of;
+use crate::log::{Shown, log};
+use crate::pool::{bytes_of, string_over};
 use crate::request::Request;
 
 /// Puts what the verdict carries where the location wants it, and takes away all that carried the token.
@@ -51,8 +52,66 @@ pub(crate) fn forward(
             }
         }
     }
+    set_headers(request, location)?;
     context.forwarded_by.set(location);
     forget_variables(request, location);
+    Some(())
+}
+
+/// Puts the headers that the gateway asserts in the place of those that the client has sent under their names.
+#[inline]
+fn set_headers(request: Request<'_>, location: &LocationConf) -> Option<()> {
+    if location.set_headers.is_null() {
+        return Some(());
+    }
+    put_headers(request, location)
+}
+
+#[cold]
+fn put_headers(request: Request<'_>, location: &LocationConf) -> Option<()> {
+    strip_asserted(request, location, None)?;
+    for header in location.set_headers() {
+        // SAFETY: compiled for this configuration; the header's name is the cycle's.
+        let (value, name) = unsafe {
+            let value = request.evaluate((&raw const header.value).cast_mut())?;
+            (value, bytes_of(&header.name.text))
+        };
+        if value.iter().any(|byte| byte.is_ascii_control()) {
+            log!(
+                NGX_LOG_ERR,
+                request.log(),
+                "phantom_token: the value of the header \"{}\" has a control character: it does not go upstream, \
+                 location \"{}\"",
+                Shown(name),
+                Shown(request.location_name())
+            );
+        } else if !value.is_empty() {
+            // SAFETY: the request is live, and its list of headers is its own. The value is in its memory.
+            unsafe {
+                let list = &raw mut (*request.as_ptr()).headers_in.headers;
+                headers::push(list, header.name, string_over(value))?;
+            }
+        }
+        request.forget_variable(header.variable);
+    }
+    Some(())
+}
+
+/// Takes out what a client sent under the names of the location's headers, but where `ours` has set them: a location
+/// whose verdict the request brings along. `None`: no memory, and the request must not go on.
+pub(crate) fn strip_asserted(
+    request: Request<'_>,
+    location: &LocationConf,
+    ours: Option<&LocationConf>,
+) -> Option<()> {
+    let is_ours = |name: &[u8]| ours.is_some_and(|ours| ours.sets(name));
+    if location.set_headers.is_null() {
+        return Some(());
+    }
+    take_out(request, |name| location.sets(name) && !is_ours(name))?;
+    for header in location.set_headers() {
+        request.forget_variable(header.variable);
+    }
     Some(())
 }
 
@@ -95,7 +154,7 @@ fn take_back(request: Request<'_>, earlier: &LocationConf, location: &LocationCo
             take_out(request, |name| headers::same_name(name, earlier))?;
         }
     }
-    Some(())
+    strip_asserted(request, earlier, None)
 }
 
 /// Takes away all that carried the token or asserts what only the gateway may: for a request that has no
@@ -130,6 +189,8 @@ pub(crate) fn strip(
     {
         take_out(request, unwanted)?;
     }
+    strip_asserted(request, location, None)?;
+    strip_asserted(request, earlier, None)?;
     remove_carrier(request, location)?;
     forget_variables(request, location);
     Some(())

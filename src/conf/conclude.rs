@@ -221,6 +221,17 @@ impl LocationConf {
             );
             return Err(Fault { text, at });
         }
+        for (directive, name) in
+            [("phantom_token_header", header), ("phantom_token_envelope_header", envelope_header)]
+        {
+            if self.sets(name) {
+                let text = format!(
+                    "\"{directive}\" and \"phantom_token_set_header\" are both \"{}\"",
+                    Shown(name)
+                );
+                return Err(Fault { text, at });
+            }
+        }
         self.forwards_authorization = header.eq_ignore_ascii_case(b"Authorization");
         let lowcase =
             |name: &[u8]| pool.string(&name.to_ascii_lowercase()).ok_or_else(|| no_memory(at));

@@ -23,7 +23,7 @@ use super::choice::envelope;
 use super::policy::Policy;
 use super::position::Position;
 use super::resource::ResourceConf;
-use super::value::{DpopNonce, Exchange, Parameter, TokenSource};
+use super::value::{DpopNonce, Exchange, Parameter, SetHeader, TokenSource};
 use crate::cache_zone::Zone;
 use crate::guard::guard;
 use crate::headers;
@@ -79,6 +79,8 @@ pub(crate) struct LocationConf {
     pub(crate) header: ngx_str_t,
     /// The upstream header for a signed introspection answer; empty: none.
     pub(crate) envelope_header: ngx_str_t,
+    /// [`SetHeader`]s; null: none.
+    pub(crate) set_headers: *mut ngx_array_t,
     pub(crate) preflight: ngx_uint_t,
     pub(crate) realm: ngx_str_t,
     pub(crate) scopes: ngx_str_t,
@@ -275,6 +277,20 @@ impl LocationConf {
         unsafe { self.parameters.as_ref().map_or(&[], |parameters| parameters.as_slice()) }
     }
 
+    /// The headers that the gateway asserts, beside those of the JWT.
+    pub(crate) fn set_headers(&self) -> &[SetHeader] {
+        // SAFETY: the setter pushes SetHeaders and nothing else.
+        unsafe { self.set_headers.as_ref().map_or(&[], |set_headers| set_headers.as_slice()) }
+    }
+
+    /// Whether one of them has this name.
+    pub(crate) fn sets(&self, name: &[u8]) -> bool {
+        // SAFETY: the names are the cycle's.
+        self.set_headers()
+            .iter()
+            .any(|header| headers::same_name(name, unsafe { bytes_of(&header.name.text) }))
+    }
+
     /// What proofs have to carry, where they have to.
     pub(crate) fn dpop_nonce(&self) -> Option<&DpopNonce> {
         // SAFETY: null or in the cycle's pool.
@@ -354,6 +370,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             needs_keys: None,
             header: ngx_str_t::empty(),
             envelope_header: ngx_str_t::empty(),
+            set_headers: ptr::null_mut(),
             preflight: UNSET,
             realm: ngx_str_t::empty(),
             scopes: ngx_str_t::empty(),

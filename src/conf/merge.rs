@@ -119,6 +119,7 @@ impl LocationConf {
         number(&mut self.accept_jwt, outer.accept_jwt, UNSET, accept_jwt::OFF);
         string(&mut self.header, outer.header, b"Authorization");
         string(&mut self.envelope_header, outer.envelope_header, b"");
+        pointer(&mut self.set_headers, outer.set_headers);
         number(&mut self.preflight, outer.preflight, UNSET, preflight::ANSWER);
         string(&mut self.realm, outer.realm, b"api");
         string(&mut self.scopes, outer.scopes, b"");

@@ -3,6 +3,8 @@
 use nginx_sys::{ngx_http_complex_value_t, ngx_str_t};
 use phantom_token_core::dpop::Nonces;
 
+use crate::headers;
+
 /// `token=$variable`: where the token is instead of `Authorization`.
 pub(crate) struct TokenSource {
     /// The variable.
@@ -31,6 +33,15 @@ pub(crate) struct Parameter {
     pub(crate) name: ngx_str_t,
     /// The form field's value.
     pub(crate) value: ngx_http_complex_value_t,
+}
+
+/// One `phantom_token_set_header`: what the gateway says under a name that no client may use.
+pub(crate) struct SetHeader {
+    pub(crate) name: headers::Name,
+    /// Empty: the header does not go upstream.
+    pub(crate) value: ngx_http_complex_value_t,
+    /// The index of the variable that shows the header.
+    pub(crate) variable: usize,
 }
 
 /// `phantom_token_exchange`: the token endpoint that is asked instead of introspection (RFC 8693).

@@ -3,12 +3,14 @@
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
-use nginx_sys::{ngx_command_t, ngx_conf_set_str_slot, ngx_conf_t, ngx_http_get_variable_index};
+use nginx_sys::{
+    ngx_command_t, ngx_conf_set_str_slot, ngx_conf_t, ngx_http_get_variable_index, ngx_str_t,
+};
 
-use super::argument::{Fault, compile, set, shown, text, variable_name};
-use crate::conf::{Carrier, LocationConf, Position, TokenSource, UNSET, main_conf};
+use super::argument::{Fault, array, compile, set, shown, text, variable_name};
+use crate::conf::{Carrier, LocationConf, Position, SetHeader, TokenSource, UNSET, main_conf};
 use crate::headers;
-use crate::pool::{Pool, bytes_of};
+use crate::pool::{Pool, bytes_of, push};
 
 /// `phantom_token on | off [token=$variable]`
 pub(super) unsafe extern "C" fn set_phantom_token(
@@ -114,6 +116,51 @@ fn is_reserved(name: &[u8]) -> bool {
     RESERVED_HEADERS.iter().any(|reserved| headers::same_name(name, reserved))
 }
 
+/// The name of a header that can be taken out and set.
+fn header_name<'a>(arg: Option<&ngx_str_t>) -> Result<&'a [u8], Fault> {
+    let name = text(arg);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    if name.is_empty() || !name.iter().all(is_name) {
+        return Err(Fault::HeaderName(shown(name)));
+    }
+    if is_reserved(name) {
+        return Err(Fault::ReservedHeader(shown(name)));
+    }
+    Ok(name)
+}
+
+/// `phantom_token_set_header name value`
+pub(super) unsafe extern "C" fn set_asserted_header(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    set(cf, conf, |cf, pool, args, conf| {
+        let name = header_name(args.first())?;
+        if name.eq_ignore_ascii_case(b"authorization") || headers::is_dpop(name) {
+            return Err(Fault::ReservedHeader(shown(name)));
+        }
+        if conf.sets(name) {
+            return Err(Fault::Duplicate);
+        }
+        let string = |bytes: &[u8]| pool.string(bytes).ok_or(Fault::NoMemory);
+        let lowcase = name.to_ascii_lowercase();
+        let mut variable = b"http_".to_vec();
+        variable.extend(lowcase.iter().map(|&byte| if byte == b'-' { b'_' } else { byte }));
+        let mut variable = string(&variable)?;
+        // SAFETY: the name is the cycle's, as NGINX expects.
+        let variable = unsafe { ngx_http_get_variable_index(cf, &raw mut variable) };
+        let header = SetHeader {
+            name: headers::Name::new(string(name)?, string(&lowcase)?),
+            value: compile(cf, text(args.get(1)))?,
+            variable: usize::try_from(variable).map_err(|_| Fault::Logged)?,
+        };
+        let set_headers = array::<SetHeader>(pool, &mut conf.set_headers)?;
+        // SAFETY: the array was made for these headers.
+        unsafe { push(set_headers, header) }.ok_or(Fault::NoMemory)
+    })
+}
+
 /// `phantom_token_header name` and `phantom_token_envelope_header name`
 pub(super) unsafe extern "C" fn set_header(
     cf: *mut ngx_conf_t,
@@ -121,14 +168,10 @@ pub(super) unsafe extern "C" fn set_header(
     conf: *mut c_void,
 ) -> *mut c_char {
     let checked = set(cf, conf, |_cf, _pool, args, _conf| {
-        let name = text(args.first());
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
-        if name.is_empty() || !name.iter().all(is_name) {
-            return Err(Fault::HeaderName(shown(name)));
-        }
+        let name = header_name(args.first())?;
         // SAFETY: NGINX hands over the directive that it found.
         let is_envelope = unsafe { (*command).offset } == offset_of!(LocationConf, envelope_header);
-        if is_reserved(name) || (is_envelope && headers::same_name(name, b"authorization")) {
+        if is_envelope && headers::same_name(name, b"authorization") {
             return Err(Fault::ReservedHeader(shown(name)));
         }
         Ok(())
