@@ -80,7 +80,7 @@ pub(crate) const ALWAYS: &[Structure] = &[
         bits: &["noname", "named"],
     },
     plain("ngx_http_core_main_conf_t", &["servers", "phases", "ports", "variables"]),
-    plain("ngx_http_core_srv_conf_t", &["server_names", "ctx"]),
+    plain("ngx_http_core_srv_conf_t", &["server_names", "ctx", "server_name"]),
     plain(
         "ngx_http_headers_in_t",
         &[

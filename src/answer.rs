@@ -197,7 +197,7 @@ fn end(question: Request<'_>, context: &Context, concluded: &Concluded) {
     match noted {
         Noted::Nothing => {}
         Noted::Began => log!(
-            NGX_LOG_WARN,
+            NGX_LOG_ERR,
             question.log(),
             "phantom_token: {}, the authorization server has failed many times in a row: it is asked now and \
              then only, endpoint \"{}\"",
@@ -205,7 +205,7 @@ fn end(question: Request<'_>, context: &Context, concluded: &Concluded) {
             Shown(uri(question))
         ),
         Noted::Ended => log!(
-            NGX_LOG_NOTICE,
+            NGX_LOG_ERR,
             question.log(),
             "phantom_token: the authorization server answers again, endpoint \"{}\"",
             Shown(uri(question))

@@ -25,7 +25,7 @@ pub(crate) fn text(request: Request<'_>, context: &Context, name: &[u8]) -> Opti
             }
             context.faulty_claims.set(logged | bit);
             log!(
-                NGX_LOG_WARN,
+                NGX_LOG_ERR,
                 request.log(),
                 "phantom_token: the claim \"{}\" {error}: its variable is empty",
                 Shown(name)

@@ -6,7 +6,8 @@ use core::ptr::NonNull;
 
 use nginx_sys::{
     ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_request_t, ngx_log_t, ngx_str_t, ngx_table_elt_t, ngx_timeofday,
+    ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_log_t, ngx_str_t,
+    ngx_table_elt_t, ngx_timeofday,
 };
 use phantom_token_core::record::UnixMillis;
 
@@ -85,6 +86,16 @@ impl<'r> Request<'r> {
     pub(crate) fn server(self) -> &'r ServerConf {
         // SAFETY: as of `location`, made by our create_srv_conf.
         unsafe { &*(*(*self.as_ptr()).srv_conf.add(ctx_index())).cast::<ServerConf>() }
+    }
+
+    /// The first name of the server block.
+    pub(crate) fn server_name(self) -> &'r [u8] {
+        // SAFETY: the core module has a configuration in every server block; the name is part of it.
+        unsafe {
+            let index = ngx_http_core_module.ctx_index;
+            let core = (*(*self.as_ptr()).srv_conf.add(index)).cast::<ngx_http_core_srv_conf_t>();
+            bytes_of(&(*core).server_name)
+        }
     }
 
     /// This module's part of the `http` level.

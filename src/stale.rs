@@ -18,7 +18,7 @@ pub(crate) fn began(request: Request<'_>, location: &LocationConf, reason: Reaso
         let until = now.saturating_add(SILENCE);
         location.stale_silent_until.set(usize::try_from(until).unwrap_or(usize::MAX));
         log!(
-            NGX_LOG_WARN,
+            NGX_LOG_ERR,
             request.log(),
             "phantom_token: {}, verdicts past their time are used from now on, location \"{}\"",
             reason.slug(),
@@ -31,7 +31,7 @@ pub(crate) fn began(request: Request<'_>, location: &LocationConf, reason: Reaso
 pub(crate) fn ended(request: Request<'_>, location: &LocationConf) {
     if location.serves_stale.take() {
         log!(
-            NGX_LOG_NOTICE,
+            NGX_LOG_ERR,
             request.log(),
             "phantom_token: the authorization server answers again, location \"{}\"",
             Shown(request.location_name())

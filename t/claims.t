@@ -317,7 +317,7 @@ for my $value (@control) {
     is(upstream('X-Claim'), undef, "$name: empty");
     is(upstream('X-Subject') . (upstream('X-Admin') // ''), 'alice', "$name: and nothing else is touched");
     my @lines = grep { !/\[debug\]/ } $t->new_module_lines();
-    ok(@lines == 1 && $lines[0] =~ /\[warn\].* phantom_token: the claim "value" has a control character/,
+    ok(@lines == 1 && $lines[0] =~ /\[error\].* phantom_token: the claim "value" has a control character/,
         "$name: one line in the log") or diag(@lines);
 }
 

@@ -207,7 +207,7 @@ for my $case (@bad) {
     is($response->status() . ' ' . $response->header('Slug'), "$status $slug", "$name: refused");
     is($response->header('WWW-Authenticate'), undef, "$name: no challenge");
     is($response->header('Retry-After'), $status eq '503' ? '7' : undef, "$name: Retry-After");
-    my @lines = grep { /\[error\].*: $slug, no keys: .*\Q$text\E.*endpoint "\/jwks\/bad"/ } $t->new_module_lines();
+    my @lines = grep { /\[error\].*: $slug, no keys: .*\Q$text\E.*location "[^"]+", endpoint "\/jwks\/bad", server ""/ } $t->new_module_lines();
     is(scalar(@lines), 1, "$name: the log says why");
     is($as->questions($token), 0, "$name: the token is not asked about");
     is($api->count(), 0, "$name: nothing goes upstream");

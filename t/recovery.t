@@ -84,7 +84,7 @@ my $read = 0;
 sub said {
     my $log = substr $t->read_file('error.log'), $read;
     $read += length $log;
-    return join "\n", $log =~ /\[warn\] .*?phantom_token: (.*?)(?:, client:.*)?\n/g;
+    return join "\n", $log =~ /\[error\] .*?phantom_token: (.*?)(?:, client:.*)?\n/g;
 }
 
 sub emptied {

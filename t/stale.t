@@ -235,8 +235,8 @@ for (1 .. 10) {
 
 $t->stop();
 my $log = $t->read_file('error.log');
-my @began = $log =~ /\[warn\].*phantom_token: (\w+), verdicts past their time are used from now on, location "(\S+?)"/g;
-my @ended = $log =~ /\[notice\].*phantom_token: the authorization server answers again, location "(\S+?)"/g;
+my @began = $log =~ /\[error\].*phantom_token: (\w+), verdicts past their time are used from now on, location "(\S+?)"/g;
+my @ended = $log =~ /\[error\].*phantom_token: the authorization server answers again, location "(\S+?)"/g;
 cmp_ok(@began / 2, '>=', 3, 'the beginning is logged');
 is(scalar(grep { $_ eq '/wait' } @began), 1, 'once for two requests');
 is(scalar(grep { $_ eq '/flapping' } @began), 1, 'and not each time that the server comes and goes');

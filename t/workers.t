@@ -296,5 +296,5 @@ $asked += $as->questions($_) for @poison;
 is($asked, 40, 'a server that answers is asked, whatever it answers');
 
 my $log = $t->read_file('error.log');
-like($log, qr/\[warn\].*phantom_token: server_unreachable, the authorization server has failed many times in a row/, 'logged');
-like($log, qr/\[notice\].*phantom_token: the authorization server answers again/, 'and its end');
+like($log, qr/\[error\].*phantom_token: server_unreachable, the authorization server has failed many times in a row/, 'logged');
+like($log, qr/\[error\].*phantom_token: the authorization server answers again/, 'and its end');

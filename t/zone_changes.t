@@ -144,6 +144,6 @@ $t->write_file_expand('nginx.conf', configuration([], 'phantom_token_cache off;'
     =~ s/(phantom_token on;)/limit_req_zone \$uri zone=shared:1m rate=1000r\/s; $1/r);
 $t->reload()->wait_old_workers();
 $log = reload(['shared:1m'], '');
-like($log, qr/\[notice\].* zone "shared" starts empty: the one in use was made by another module/, 'the name was taken');
+like($log, qr/\[error\].* zone "shared" starts empty: the one in use was made by another module/, 'the name was taken');
 is(status('/', $token), '200 MISS', 'an empty zone');
 is(status('/', $token), '200 HIT', 'which works');

@@ -95,7 +95,7 @@ sub reload {
     is($api->authorization($response), "Bearer $open_jwt", "$name: with the JWT");
     $connection->close();
     $t->wait_old_workers();
-    return join "\n", substr($t->read_file('error.log'), $offset) =~ /\[notice\].* (zone ".*)/g;
+    return join "\n", substr($t->read_file('error.log'), $offset) =~ /\[(?:notice|error)\].* (zone ".*)/g;
 }
 
 # The file is replaced, as an upgrade of a package does. Where the C library goes by names, the module in memory stays

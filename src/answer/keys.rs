@@ -127,19 +127,24 @@ fn fetched(
         place.keep(set, (context.asked.get(), directives), body, request::now());
     if had_failed {
         log!(
-            NGX_LOG_NOTICE,
+            NGX_LOG_ERR,
             question.log(),
-            "phantom_token: the server gives its keys again, endpoint \"{}\"",
-            Shown(uri(question))
+            "phantom_token: the server gives its keys again, location \"{}\", endpoint \"{}\", server \"{}\"",
+            Shown(question.main().location_name()),
+            Shown(uri(question)),
+            Shown(question.server_name())
         );
     }
     if stored == Stored::TooLarge {
         log!(
-            NGX_LOG_WARN,
+            NGX_LOG_ERR,
             question.log(),
             "phantom_token: keys of {} bytes are too large for the cache zone, so that each worker fetches its \
-             own: make the zone larger",
-            body.len()
+             own: make the zone larger, location \"{}\", endpoint \"{}\", server \"{}\"",
+            body.len(),
+            Shown(question.main().location_name()),
+            Shown(uri(question)),
+            Shown(question.server_name())
         );
     }
     Ok(())
@@ -150,9 +155,12 @@ fn log_trouble(question: Request<'_>, rc: ngx_int_t, trouble: &Trouble, what_now
     log!(
         NGX_LOG_ERR,
         question.log(),
-        "phantom_token: {}, no keys: {trouble}{what_now}, endpoint \"{}\", upstream {}, status {status}",
+        "phantom_token: {}, no keys: {trouble}{what_now}, location \"{}\", endpoint \"{}\", server \"{}\", \
+         upstream {}, status {status}",
         trouble.reason().slug(),
+        Shown(question.main().location_name()),
         Shown(uri(question)),
+        Shown(question.server_name()),
         Shown(peer)
     );
 }

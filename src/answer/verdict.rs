@@ -20,6 +20,9 @@ use crate::pool::bytes_of;
 use crate::refusal::Fingerprint;
 use crate::request::{self, Request};
 
+/// How long the log is silent after it has said that a verdict is too large, in milliseconds.
+const SILENCE: u64 = 60_000;
+
 /// Reads and judges the answer, keeps it for others, and logs what is wrong with it.
 pub(super) fn conclude(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Concluded {
     match judge(question, context, rc) {
@@ -121,13 +124,26 @@ pub(crate) fn keep(
         return;
     }
     if cache.store(&key, record, body, now) == Stored::TooLarge {
-        log!(
-            NGX_LOG_WARN,
-            request.log(),
-            "phantom_token: {} bytes are too large for the cache zone: make the zone larger",
-            body.document.len()
-        );
+        tell_too_large(request, location, body.document.len());
     }
+}
+
+/// Says at most once in a while that a verdict cannot be kept: whoever has such a token causes a question with
+/// each request.
+fn tell_too_large(request: Request<'_>, location: &LocationConf, len: usize) {
+    let now = request::monotonic();
+    if now < location.too_large_silent_until.get() as u64 {
+        return;
+    }
+    let until = now.saturating_add(SILENCE);
+    location.too_large_silent_until.set(usize::try_from(until).unwrap_or(usize::MAX));
+    log!(
+        NGX_LOG_ERR,
+        request.log(),
+        "phantom_token: {len} bytes are too large for the cache zone, so that each request with such a token is a \
+         question: make the zone larger, location \"{}\"",
+        Shown(request.main().location_name())
+    );
 }
 
 /// One line for the person who is paged.

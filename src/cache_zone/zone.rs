@@ -58,7 +58,7 @@ impl Zone {
         self.tell_emptied_cache(&content.cache, log);
         if let Some(count) = content.flights.emptied() {
             log!(
-                NGX_LOG_WARN,
+                NGX_LOG_ERR,
                 log,
                 "phantom_token: zone \"{}\": the table of questions in flight was not in order, as after the \
                  death of a worker: it was emptied, {count} such events in all",
@@ -70,7 +70,7 @@ impl Zone {
     fn tell_emptied_cache(&self, cache: &Cache, log: *mut ngx_log_t) {
         if let Some(count) = cache.emptied() {
             log!(
-                NGX_LOG_WARN,
+                NGX_LOG_ERR,
                 log,
                 "phantom_token: zone \"{}\": part of the cache was not in order, as after the death of a \
                  worker: it was emptied, {count} such events in all",
@@ -94,7 +94,7 @@ impl Zone {
         let name = Shown(self.name());
         if let Err(error) = advice::leave_out_of_dumps(shm_zone) {
             log!(
-                NGX_LOG_NOTICE,
+                NGX_LOG_ERR,
                 log,
                 "phantom_token: zone \"{name}\" can be part of a core dump: {error}"
             );
@@ -104,7 +104,7 @@ impl Zone {
             // SAFETY: NGINX makes the cycle's zones; the running configuration is there until it is done.
             Predecessor::Other(old) => return self.copy(shm_zone, unsafe { old.as_ref() }),
             Predecessor::Foreign => log!(
-                NGX_LOG_NOTICE,
+                NGX_LOG_ERR,
                 log,
                 "phantom_token: zone \"{name}\" starts empty: the one in use was made by another module, \
                  or by another copy of this one"
@@ -122,11 +122,7 @@ impl Zone {
         match content.attach_cache() {
             Ok(cache) => {
                 if let Err(error) = content.attach() {
-                    log!(
-                        NGX_LOG_NOTICE,
-                        log,
-                        "phantom_token: zone \"{name}\" is made anew: {error}"
-                    );
+                    log!(NGX_LOG_ERR, log, "phantom_token: zone \"{name}\" is made anew: {error}");
                 }
                 let began = Instant::now();
                 let content = Content::create(shm_zone, Some(cache.secret()))?;
@@ -145,7 +141,7 @@ impl Zone {
                 Ok(content)
             }
             Err(error) => {
-                log!(NGX_LOG_NOTICE, log, "phantom_token: zone \"{name}\" starts empty: {error}");
+                log!(NGX_LOG_ERR, log, "phantom_token: zone \"{name}\" starts empty: {error}");
                 Content::create(shm_zone, None)
             }
         }

@@ -159,6 +159,8 @@ pub(crate) struct LocationConf {
     pub(crate) serves_stale: Cell<bool>,
     /// When the log may say so again, on NGINX's monotonic clock.
     pub(crate) stale_silent_until: Cell<ngx_msec_t>,
+    /// The same for verdicts that have no room in the zone.
+    pub(crate) too_large_silent_until: Cell<ngx_msec_t>,
     /// What the verdicts of this location belong to, as far as it does not vary; made at the first
     /// request of a worker, when the zone's secret is there.
     pub(crate) realm_key: OnceCell<RealmKey>,
@@ -425,6 +427,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             own_upstream: OwnUpstreamConf::new(),
             serves_stale: Cell::new(false),
             stale_silent_until: Cell::new(0),
+            too_large_silent_until: Cell::new(0),
             realm_key: OnceCell::new(),
             facts_key: OnceCell::new(),
             server_number: OnceCell::new(),
