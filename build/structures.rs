@@ -65,6 +65,8 @@ pub(crate) const ALWAYS: &[Structure] = &[
         bits: &["eof", "timedout", "timer_set", "delayed", "posted", "ready", "cancelable"],
     },
     plain("ngx_file_t", &["name"]),
+    plain("ngx_hash_key_t", &["key", "value"]),
+    plain("ngx_hash_keys_arrays_t", &["keys"]),
     plain("ngx_http_addr_conf_t", &[]),
     plain("ngx_http_cleanup_t", &["handler", "data", "next"]),
     plain("ngx_http_compile_complex_value_t", &["cf", "value", "complex_value"]),
@@ -79,7 +81,10 @@ pub(crate) const ALWAYS: &[Structure] = &[
         fields: &["name", "locations", "handler", "internal"],
         bits: &["noname", "named"],
     },
-    plain("ngx_http_core_main_conf_t", &["servers", "phases", "ports", "variables"]),
+    plain(
+        "ngx_http_core_main_conf_t",
+        &["servers", "phases", "ports", "variables", "variables_keys"],
+    ),
     plain("ngx_http_core_srv_conf_t", &["server_names", "ctx", "server_name"]),
     plain(
         "ngx_http_headers_in_t",

@@ -25,6 +25,7 @@ mod directives;
 mod flight;
 mod guard;
 mod headers;
+mod host;
 mod key_sets;
 mod keys;
 mod log;

@@ -15,8 +15,8 @@ use crate::code::{ERROR, OK};
 use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::{log, log_conf};
-use crate::pool::bytes_of;
-use crate::{access, cache_zone, directives, key_sets, precontent, slot, variables};
+use crate::pool::{Pool, bytes_of};
+use crate::{access, cache_zone, directives, host, key_sets, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -110,7 +110,8 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: the core module's configuration is complete but for the optimised address tables.
         let published = unsafe {
             identify_servers(&*main);
-            publish_metadata(&*cf, &*main)
+            let pool = Pool::from_ptr((*cf).pool);
+            publish_metadata(&*cf, &*main).and_then(|()| host::replace(&*main, pool))
         };
         if published.is_none() {
             return ERROR;

@@ -27,7 +27,7 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
     guard(FAULT, || {
         // SAFETY: NGINX runs phases for live requests.
         let request = unsafe { Request::from_ptr(request) };
-        if is_question(request) {
+        if request.is_question() {
             question::watch_content(request);
             return DECLINED;
         }
@@ -110,10 +110,4 @@ fn leave(
         Some(location) => verdict(upstream::strip(request, location, None)),
         None => DECLINED,
     }
-}
-
-/// Whether this is the module's own subrequest, whose credentials are ours. It alone of all subrequests
-/// has this module's slot filled.
-fn is_question(request: Request<'_>) -> bool {
-    !request.is_main() && !request.slot().is_null()
 }

@@ -120,6 +120,12 @@ impl<'r> Request<'r> {
         unsafe { *(*self.as_ptr()).ctx.add(ctx_index()) }
     }
 
+    /// Whether this is the module's own subrequest, whose credentials are ours. It alone of all subrequests
+    /// has this module's slot filled.
+    pub(crate) fn is_question(self) -> bool {
+        !self.is_main() && !self.slot().is_null()
+    }
+
     /// Sets [`Request::slot`].
     pub(crate) fn set_slot(self, value: *mut c_void) {
         // SAFETY: as of `slot`.

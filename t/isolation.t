@@ -169,8 +169,9 @@ is($response->status(), 200, 'inherited headers: passes');
 $question = $as->last_request($token);
 my %sent = map { lc $_->[0] => $_->[1] } @{ $question->{headers} };
 my $length = length $question->{body};
+my $server = '127.0.0.1:' . port(8081);
 is_deeply(\%sent, {
-    host => 'gateway.example', authorization => "Basic $basic", accept => 'application/jwt',
+    host => $server, 'x-forwarded-host' => $server, authorization => "Basic $basic", accept => 'application/jwt',
     'content-type' => 'application/x-www-form-urlencoded', 'content-length' => $length,
     'x-forwarded-for' => '127.0.0.1', 'x-request' => 'POST',
 }, 'inherited headers: the question');

@@ -19,7 +19,8 @@ pub enum AnswerError {
     #[error(
         "the server answered {0}, it does not understand the question: check that the internal \
          location keeps its Content-Type (with \"proxy_pass_request_headers off\" it needs \
-         \"proxy_set_header Content-Type application/x-www-form-urlencoded\"); a server that answers \
+         \"proxy_set_header Content-Type application/x-www-form-urlencoded\"), and that no \
+         \"proxy_set_header Host\" of an outer level names another server; a server that answers \
          400 to inactive tokens needs \"phantom_token_accept application/json\""
     )]
     Question(u16),
