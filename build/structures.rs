@@ -173,6 +173,8 @@ pub(crate) const ALWAYS: &[Structure] = &[
             "post_action",
             "logged",
             "buffered",
+            "limit_conn_status",
+            "limit_req_status",
         ],
     },
     plain("ngx_http_server_name_t", &["name"]),
@@ -244,8 +246,7 @@ pub(crate) const ALWAYS: &[Structure] = &[
 pub(crate) const SOMETIMES: &[(&str, Structure)] = &[
     ("http_cache", plain("ngx_http_request_t", &["cache"])),
     ("http_ssl", plain("ngx_connection_t", &["ssl"])),
-    ("http_ssl", plain("ngx_http_ssl_srv_conf_t", &["ssl"])),
-    ("http_ssl", plain("ngx_ssl_t", &["ctx"])),
+    ("http_ssl", plain("ngx_ssl_connection_t", &["connection"])),
     ("http_v2", plain("ngx_http_request_t", &["stream"])),
     (
         "http_v2",

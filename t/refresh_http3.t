@@ -16,7 +16,7 @@ use Test::Nginx::HTTP3;
 use Test::Nginx::Wait qw(eventually);
 use Test::PhantomToken;
 
-my $t = Test::Nginx::HTTP3::prepare(13, features => ['http_v2']);
+my $t = Test::Nginx::HTTP3::prepare(17, features => ['http_v2']);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -41,6 +41,7 @@ http {
         location = /introspect {
             internal;
             proxy_set_header X-Seen "$scheme $server_protocol $request_method $remote_addr $server_addr $server_port";
+            proxy_set_header X-Session "$ssl_protocol $ssl_cipher $ssl_curve $ssl_session_id";
             proxy_pass http://127.0.0.1:8081;
         }
     }
@@ -62,6 +63,7 @@ sub get {
 }
 
 my %scheme = ('HTTP/3' => 'https', 'HTTP/2' => 'http');
+my %session = ('HTTP/3' => qr/^TLSv1\.3 TLS_\w+ \w/, 'HTTP/2' => qr/^ *$/);
 
 for my $protocol (sort keys %client) {
     my $client = $client{$protocol};
@@ -73,6 +75,9 @@ for my $protocol (sort keys %client) {
     my ($first, $second) = map { scalar $as->header($_, 'X-Seen') } $as->requests($token);
     like($first, qr/^$scheme{$protocol} $protocol\.0 GET 127/, "$protocol: what the first question says");
     is($second, $first, "$protocol: and the second");
+    my ($asked, $confirmed) = map { scalar $as->header($_, 'X-Session') } $as->requests($token);
+    like($asked, $session{$protocol}, "$protocol: the TLS session");
+    is($confirmed, $asked, "$protocol: also by the second");
     $as->release($token);
 }
 

@@ -49,6 +49,11 @@ impl Background {
             (*raw).write_event_handler = Some(finish);
             // It is no request of a client's, and has no place in the access log.
             bits::request::LOGGED.set(raw, 1);
+            // The client's request is counted already, as it is for a subrequest of it.
+            let counted = client.main().as_ptr();
+            for status in [&bits::request::LIMIT_REQ_STATUS, &bits::request::LIMIT_CONN_STATUS] {
+                status.set(raw, status.get(counted));
+            }
             // What the introspection location may read of its parent.
             let pool = Pool::from_ptr((*raw).pool);
             let unparsed_uri = pool.string(bytes_of(&(*client.as_ptr()).unparsed_uri));

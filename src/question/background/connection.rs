@@ -13,6 +13,8 @@ use nginx_sys::{
 };
 
 use crate::code::OK;
+#[cfg(ngx_feature = "http_ssl")]
+use crate::log::log;
 use crate::nginx::bits;
 use crate::pool::{Pool, bytes_of};
 use crate::request::Request;
@@ -106,7 +108,7 @@ unsafe fn furnish(
 
         (*connection).start_time = (*theirs).start_time;
         (*connection).proxy_protocol = copy_proxy_protocol(pool, (*theirs).proxy_protocol)?;
-        secure(connection, client)?;
+        secure(connection, pool, client)?;
 
         // No options of TCP are tried on it.
         bits::connection::TCP_NODELAY
@@ -178,33 +180,56 @@ unsafe fn copy_proxy_protocol(
     }
 }
 
-/// Makes the connection one of TLS where the client's is: `$scheme` tells by that. It has a session of its own,
-/// which never begins.
+/// Makes the connection one of TLS where the client's is, by the client's own session: all that NGINX's variables
+/// tell of it holds here, too, whichever server block has made the handshake. Of a session that never began, not all
+/// can be read (`$ssl_curve`).
+///
+/// The session lives until both connections are closed; nothing is sent by way of this one.
 ///
 /// # Safety
-/// The connection has a pool and a log; the client's request is live.
+/// The connection has a pool; the client's request is live.
 #[cfg(ngx_feature = "http_ssl")]
-unsafe fn secure(connection: *mut ngx_connection_t, client: Request<'_>) -> Option<()> {
-    use nginx_sys::{ngx_http_ssl_module, ngx_http_ssl_srv_conf_t, ngx_ssl_create_connection};
+unsafe fn secure(
+    connection: *mut ngx_connection_t,
+    pool: Pool<'_>,
+    client: Request<'_>,
+) -> Option<()> {
+    use core::ffi::c_int;
 
-    // SAFETY: the caller says so. The module has a configuration in every server block.
+    use nginx_sys::{SSL, ngx_ssl_connection_t};
+
+    type UpRef = unsafe extern "C" fn(*mut SSL) -> c_int;
+
+    // SAFETY: the caller says so. A function of this name has this type in all libraries that have it (OpenSSL,
+    // LibreSSL). All zeroes is a valid value of NGINX's structure, of which variables read the session alone.
     unsafe {
-        if (*client.connection()).ssl.is_null() {
-            return Some(());
-        }
-        let index = ngx_http_ssl_module.ctx_index;
-        let conf = *(*client.as_ptr()).srv_conf.add(index);
-        let ssl = &raw mut (*conf.cast::<ngx_http_ssl_srv_conf_t>()).ssl;
-        if (*ssl).ctx.is_null() {
-            // The block has no certificate: another one of the same address has made the handshake.
+        let Some(theirs) = (*client.connection()).ssl.as_ref() else { return Some(()) };
+        let up_ref = libc::dlsym(libc::RTLD_DEFAULT, c"SSL_up_ref".as_ptr());
+        let Some(up_ref) = core::mem::transmute::<*mut libc::c_void, Option<UpRef>>(up_ref) else {
+            log!(
+                NGX_LOG_WARN,
+                client.log(),
+                "phantom_token: nothing can be asked in the background for clients that use TLS: this nginx has a TLS \
+                 library without SSL_up_ref, set \"phantom_token_cache_refresh off\""
+            );
+            return None;
+        };
+        let ours = pool.zeroed::<ngx_ssl_connection_t>()?.as_ptr();
+        if up_ref(theirs.connection) != 1 {
             return None;
         }
-        (ngx_ssl_create_connection(ssl, connection, 0) == OK).then_some(())
+        (*ours).connection = theirs.connection;
+        (*connection).ssl = ours;
+        Some(())
     }
 }
 
 #[cfg(not(ngx_feature = "http_ssl"))]
-unsafe fn secure(_connection: *mut ngx_connection_t, _client: Request<'_>) -> Option<()> {
+unsafe fn secure(
+    _connection: *mut ngx_connection_t,
+    _pool: Pool<'_>,
+    _client: Request<'_>,
+) -> Option<()> {
     Some(())
 }
 
@@ -216,9 +241,10 @@ pub(super) unsafe fn close(connection: *mut ngx_connection_t) {
     // SAFETY: as the caller says. As NGINX does it, but for the count of clients' connections.
     unsafe {
         #[cfg(ngx_feature = "http_ssl")]
-        if !(*connection).ssl.is_null() {
-            // Frees what never was shaken hands for, at once.
-            nginx_sys::ngx_ssl_shutdown(connection);
+        if let Some(ssl) = (*connection).ssl.as_ref() {
+            // Ends our part in the session, and says nothing to the client.
+            nginx_sys::SSL_free(ssl.connection);
+            (*connection).ssl = ptr::null_mut();
         }
         let pool = (*connection).pool;
         bits::connection::DESTROYED.set(connection, 1);
