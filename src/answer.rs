@@ -92,8 +92,11 @@ pub(crate) unsafe extern "C" fn arrived(
                 verdict::conclude(question, context, rc)
             }
         });
-        // SAFETY: as above.
-        unsafe { (*question.log()).action = ptr::null_mut() };
+        // SAFETY: as above. What the outcome has of the answer was copied.
+        unsafe {
+            (*question.log()).action = ptr::null_mut();
+            received::forget(question);
+        }
         match &concluded {
             Concluded::Outcome(outcome) => {
                 context.set_outcome(Some(*outcome));

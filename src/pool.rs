@@ -7,8 +7,8 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use nginx_sys::{
-    ngx_array_push, ngx_array_t, ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add,
-    ngx_pool_t, ngx_str_t,
+    ngx_array_push, ngx_array_t, ngx_palloc, ngx_pcalloc, ngx_pfree, ngx_pnalloc,
+    ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
 
 use crate::guard::guard;
@@ -50,6 +50,15 @@ impl<'p> Pool<'p> {
             let room = NonNull::new(ngx_pnalloc(self.as_ptr(), len.max(1)))?.cast();
             Some(slice::from_raw_parts_mut(room.as_ptr(), len))
         }
+    }
+
+    /// Gives memory back before the pool goes, where it is of a size that NGINX keeps apart: of a page or more.
+    ///
+    /// # Safety
+    /// `memory` is the beginning of what this pool gave, and nobody uses it any longer.
+    pub(crate) unsafe fn release(self, memory: *mut u8) {
+        // SAFETY: the caller says so. Smaller memory is not found, and stays.
+        unsafe { ngx_pfree(self.as_ptr(), memory.cast()) };
     }
 
     /// A copy of `bytes`, followed by a NUL that does not count, as NGINX's own parsers leave it.

@@ -251,6 +251,22 @@ fn captured(question: Request<'_>) -> &[u8] {
     }
 }
 
+/// Gives back what the answer was captured in: it is judged, and the request may go on for hours.
+///
+/// # Safety
+/// Nobody has [`receive`]'s bytes any longer.
+pub(super) unsafe fn forget(question: Request<'_>) {
+    // SAFETY: `question` put one link with one buffer there, of the request's pool; what NGINX looks for next is
+    // none.
+    unsafe {
+        let out = (*question.as_ptr()).out;
+        (*question.as_ptr()).out = ptr::null_mut();
+        if let Some(buffer) = out.as_ref().and_then(|link| link.buf.as_ref()) {
+            question.pool().release(buffer.start);
+        }
+    }
+}
+
 /// The answer's Content-Type, with its parameters.
 pub(super) fn content_type(question: Request<'_>) -> &[u8] {
     // SAFETY: the value is in the pool of the request.

@@ -64,8 +64,22 @@ fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> b
 
 fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
     let (status, body) = receive(question, rc)?;
-    let scratch =
-        question.pool().bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
+    let pool = question.pool();
+    let scratch = pool.bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
+    let memory = scratch.as_mut_ptr();
+    let outcome = judge_body(question, context, (status, body), scratch);
+    // The request may go on for hours.
+    // SAFETY: what the outcome has of it was copied.
+    unsafe { pool.release(memory) };
+    outcome
+}
+
+fn judge_body(
+    question: Request<'_>,
+    context: &Context,
+    (status, body): (u16, &[u8]),
+    scratch: &mut [u8],
+) -> Result<Outcome, Trouble> {
     let location = asked_in(question, context);
     let now = request::now();
     let keys = key_sets::at_hand(location, question.server(), now);
