@@ -35,11 +35,18 @@ const CLIENT_CLOSED: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ng
 const CONFIRM_PAUSE: u64 = 1_000;
 const REQUEST_TIME_OUT: ngx_int_t = nginx_sys::NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t;
 
+/// The completion handler of questions.
+pub(crate) const ARRIVED: unsafe extern "C" fn(
+    *mut ngx_http_request_t,
+    *mut c_void,
+    ngx_int_t,
+) -> ngx_int_t = arrived;
+
 /// NGINX finalises the question; the result takes the place of `rc`.
 ///
 /// # Safety
 /// Called by NGINX with a live subrequest and the context of its parent.
-pub(crate) unsafe extern "C" fn arrived(
+unsafe extern "C" fn arrived(
     question: *mut ngx_http_request_t,
     data: *mut c_void,
     rc: ngx_int_t,
@@ -60,15 +67,17 @@ pub(crate) unsafe extern "C" fn arrived(
             bits::request::POST_ACTION.set(question.as_ptr(), 1);
             bits::request::URI_CHANGES.set(question.as_ptr(), 0);
         }
-        let overflowed = overflowed(question, rc);
+        let failed = rc == ERROR || context.answer_failed.get();
         // SAFETY: the subrequest is live.
         let is_buffered = unsafe { bits::request::BUFFERED.is_set(question.as_ptr()) };
-        if !overflowed && (rc == AGAIN || is_buffered) {
+        if !failed && (rc == AGAIN || is_buffered) {
             // A file is still being read (proxy_cache with aio).
             return rc;
         }
-        if overflowed {
-            forgive(question);
+        if failed {
+            // What a filter still has of the answer would keep the question from its end.
+            // SAFETY: as above.
+            unsafe { bits::request::BUFFERED.set(question.as_ptr(), 0) };
         }
         context.asking.set(false);
         let parent = question.main();
@@ -258,38 +267,6 @@ pub(crate) fn fail(waiting: Request<'_>, reason: Reason, retry_after: &[u8]) {
         return;
     }
     tell(waiting, &Outcome::Refused { reason, retry_after: string_over(retry_after) });
-}
-
-/// Whether the answer did not fit into the capturing buffer.
-fn overflowed(question: Request<'_>, rc: ngx_int_t) -> bool {
-    // SAFETY: the subrequest is live, and its upstream, if there is one, with it.
-    unsafe {
-        // Without an upstream the location answers by itself, and may do so at length.
-        let Some(upstream) = (*question.as_ptr()).upstream.as_ref() else { return rc == ERROR };
-        rc == ERROR
-            || (!upstream.pipe.is_null()
-                && bits::event_pipe::DOWNSTREAM_ERROR.is_set(upstream.pipe))
-    }
-}
-
-/// Takes back what NGINX concludes from an overflow. It marks the connection of the client as broken
-/// when any output filter fails; here the output was the question's, and the client is owed a response.
-fn forgive(question: Request<'_>) {
-    // SAFETY: the subrequest and its connection are live.
-    unsafe {
-        #[cfg(ngx_feature = "http_v2")]
-        if let Some(stream) = (*question.as_ptr()).stream.as_ref() {
-            let connection = question.connection();
-            let ended = bits::event::EOF.is_set((*connection).read)
-                || bits::event::EOF.is_set((*connection).write);
-            if ended || bits::v2_stream::OUT_CLOSED.is_set(stream) {
-                // The client has reset the stream, or gone with its connection: broken indeed.
-                return;
-            }
-        }
-        bits::request::BUFFERED.set(question.as_ptr(), 0);
-        bits::connection::ERROR.set(question.connection(), 0);
-    }
 }
 
 /// Hands the outcome to a request that waits for it, in memory of its own.

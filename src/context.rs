@@ -249,6 +249,8 @@ pub(crate) struct Context {
     pub(crate) background: Cell<bool>,
     /// The subrequest that asks, as long as `asking`.
     pub(crate) question: Cell<*mut ngx_http_request_t>,
+    /// The answer was too large, or no filter could take it.
+    pub(crate) answer_failed: Cell<bool>,
     /// What answers in the introspection location: `proxy_pass`, as a rule.
     pub(crate) content_handler: Cell<ngx_http_handler_pt>,
     /// Why there is no verdict was logged when the answer arrived.
@@ -316,6 +318,7 @@ impl Context {
                 asked: Cell::new(0),
                 took: Cell::new(None),
                 asking: Cell::new(false),
+                answer_failed: Cell::new(false),
                 flight: Cell::new(ptr::null_mut()),
                 ticket: Cell::new(None),
                 server: Cell::new(0),

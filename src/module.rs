@@ -16,10 +16,13 @@ use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::{log, log_conf};
 use crate::pool::{Pool, bytes_of};
-use crate::{access, cache_zone, directives, host, key_sets, precontent, slot, variables};
+use crate::{access, cache_zone, directives, filter, host, key_sets, precontent, slot, variables};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
+
+/// The same for its filter.
+const FILTER_NAME: &core::ffi::CStr = c"ngx_http_phantom_token_filter_module";
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
@@ -43,22 +46,49 @@ pub(crate) static mut ngx_http_phantom_token_module: ngx_module_t = ngx_module_t
     ..ngx_module_t::default()
 };
 
+static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(postconfiguration_of_filter),
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+
+/// A module for the filter alone: NGINX puts its own filters in place after the first module has had its turn.
+#[allow(non_upper_case_globals, reason = "NGINX's naming of modules")]
+static mut ngx_http_phantom_token_filter_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const FILTER_CONTEXT).cast_mut().cast::<c_void>(),
+    type_: NGX_HTTP_MODULE as usize,
+    ..ngx_module_t::default()
+};
+
 /// The tables by which NGINX's `load_module` finds the module.
 ///
 /// NGINX runs access handlers from the last registered to the first, and would put a loaded module last.
 /// The order says: before auth_request, auth_basic and access in the list, hence after them at run time
-/// but for auth_request. A client that they refuse causes no question.
+/// but for auth_request. A client that they refuse causes no question. The filter's module is not in the order, and comes
+/// last: its filter is on top of all others.
 mod exports {
     #![allow(non_upper_case_globals, missing_docs, reason = "the names that NGINX looks for")]
 
-    use super::{NAME, c_char, ngx_http_phantom_token_module, ngx_module_t, ptr};
+    use super::{
+        FILTER_NAME, NAME, c_char, ngx_http_phantom_token_filter_module,
+        ngx_http_phantom_token_module, ngx_module_t, ptr,
+    };
 
     #[unsafe(no_mangle)]
-    static mut ngx_modules: [*const ngx_module_t; 2] =
-        [&raw const ngx_http_phantom_token_module, ptr::null()];
+    static mut ngx_modules: [*const ngx_module_t; 3] = [
+        &raw const ngx_http_phantom_token_module,
+        &raw const ngx_http_phantom_token_filter_module,
+        ptr::null(),
+    ];
 
     #[unsafe(no_mangle)]
-    static mut ngx_module_names: [*const c_char; 2] = [NAME.as_ptr(), ptr::null()];
+    static mut ngx_module_names: [*const c_char; 3] =
+        [NAME.as_ptr(), FILTER_NAME.as_ptr(), ptr::null()];
 
     #[unsafe(no_mangle)]
     static mut ngx_module_order: [*const c_char; 4] = [
@@ -125,6 +155,14 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 ERROR
             }
         }
+    })
+}
+
+unsafe extern "C" fn postconfiguration_of_filter(_cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: NGINX calls after the modules before, whose filters are in place.
+        unsafe { filter::install() };
+        OK
     })
 }
 

@@ -118,7 +118,7 @@ fn fetched(
     rc: ngx_int_t,
     place: &Place<'_>,
 ) -> Result<(), Trouble> {
-    let (status, body) = receive(question, rc)?;
+    let (status, body) = receive(question, context, rc)?;
     let directives = cache_control::parse(values(question, b"cache-control"));
     let content_type = content_type(question);
     let encoded = is_encoded(question);

@@ -8,6 +8,7 @@ use phantom_token_core::reason::Reason;
 use thiserror::Error;
 
 use crate::code::OK;
+use crate::context::Context;
 use crate::headers;
 use crate::nginx::bits::{Bits, event_pipe, request, upstream};
 use crate::pool::{bytes_of, string_over};
@@ -71,7 +72,12 @@ impl Trouble {
 }
 
 /// The status and the whole body of the server's answer.
-pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8]), Trouble> {
+pub(super) fn receive<'r>(
+    question: Request<'r>,
+    context: &Context,
+    rc: ngx_int_t,
+) -> Result<(u16, &'r [u8]), Trouble> {
+    let failed = context.answer_failed.get();
     if question.slot().is_null() {
         // NGINX clears the slot in an internal redirect, and in nothing else.
         return Err(Trouble::Redirected);
@@ -85,7 +91,7 @@ pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8
         return match rc {
             // limit_req and the like in the location: as if the server were busy.
             429 | 503 => Ok((u16::try_from(rc).unwrap_or(503), &[])),
-            OK => Ok((status(sent), captured(question))),
+            OK if !failed => Ok((status(sent), captured(question))),
             _ => Err(Trouble::NotAsked),
         };
     };
@@ -112,7 +118,12 @@ pub(super) fn receive(question: Request<'_>, rc: ngx_int_t) -> Result<(u16, &[u8
     }
     // SAFETY: a proxied request that was buffered has a pipe.
     let pipe = unsafe { upstream.pipe.as_ref() };
-    match completeness(upstream, pipe, (is_cached(question), broke_off(question)), rc) {
+    let completeness = if failed {
+        Completeness::TooLarge
+    } else {
+        completeness(upstream, pipe, (is_cached(question), broke_off(question)), rc)
+    };
+    match completeness {
         Completeness::Complete => {
             let body = captured(question);
             // SAFETY: the subrequest is live.

@@ -63,7 +63,7 @@ fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> b
 }
 
 fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
-    let (status, body) = receive(question, rc)?;
+    let (status, body) = receive(question, context, rc)?;
     let pool = question.pool();
     let scratch = pool.bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
     let memory = scratch.as_mut_ptr();

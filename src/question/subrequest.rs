@@ -77,7 +77,7 @@ pub(super) fn send(asker: Request<'_>, context: &Context, composed: Composed<'_>
     // SAFETY: the room is for the structure, whose fields are both written.
     let done = pool
         .place(ngx_http_post_subrequest_t {
-            handler: Some(answer::arrived),
+            handler: Some(answer::ARRIVED),
             data: ptr::from_ref(context).cast_mut().cast(),
         })?
         .as_ptr();
@@ -112,6 +112,7 @@ pub(super) fn send(asker: Request<'_>, context: &Context, composed: Composed<'_>
         context.question.set(question);
     }
     context.asking.set(true);
+    context.answer_failed.set(false);
     context.content_handler.set(None);
     Some(())
 }

@@ -81,6 +81,14 @@ sub reset {
     return $self;
 }
 
+# Allows more on a stream than there may be: a violation of flow control (RFC 9113 section 6.9.1), for which the server
+# resets it.
+sub violate {
+    my ($self, $stream) = @_;
+    $self->_send($WINDOW_UPDATE, 0, $stream, pack 'N', $LARGEST_WINDOW);
+    return $self;
+}
+
 # The response on a stream, when it has ended, as Test::Nginx::Response.
 sub response {
     my ($self, $number) = @_;
