@@ -162,6 +162,13 @@ impl<'l> Place<'l> {
                 .any(|record| is_recent(record.confirmed))
     }
 
+    /// Whether this set, which has just arrived, has other keys that cannot be used than the one before: of those the log
+    /// has told.
+    pub(crate) fn is_news(&self, set: &KeySet, now: UnixMillis) -> bool {
+        let before = self.find(now);
+        before.is_none_or(|(before, _)| before.unusable() != set.unusable())
+    }
+
     /// A new set has arrived. Says whether it ends an outage that the log has told of, and whether it has found
     /// room for the other workers.
     pub(crate) fn keep(

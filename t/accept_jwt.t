@@ -29,11 +29,11 @@ my $t = Test::Nginx->new()->has(qw(http proxy map http_v2));
 
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
-my @algorithms = qw(RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA);
+my @algorithms = qw(RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA Ed25519);
 my %key = map { $_ => Test::PhantomToken::Keys->new($t, /\d|EdDSA/ ? $_ : 'RS256') }
     qw(RS256 ES256 ES384 EdDSA stranger);
-# One RSA key for all that RSA signs.
-$key{$_} = bless { %{ $key{RS256} }, alg => $_ }, 'Test::PhantomToken::Keys'
+# One RSA key for all that RSA signs, and one of the curve for both of its names.
+$key{$_} = bless { %{ $key{ $_ eq 'Ed25519' ? 'EdDSA' : 'RS256' } }, alg => $_ }, 'Test::PhantomToken::Keys'
     for grep { !$key{$_} } @algorithms;
 
 my @jwks = map { $key{$_}->jwk(kid => lc $_) } qw(RS256 ES256 ES384 EdDSA);

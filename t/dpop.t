@@ -25,7 +25,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
     plan(skip_all => $missing);
 }
 
-my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(306);
+my $t = Test::Nginx->new()->has(qw(http proxy mirror auth_request access http_v2))->plan(314);
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
@@ -83,9 +83,9 @@ my $api = api($t);
 $t->run();
 $t->wait_for_workers(2);
 
-my %key = map { $_ => Test::PhantomToken::Keys->new($t, $_) } qw(ES256 ES384 EdDSA RS256 PS256);
+my %key = map { $_ => Test::PhantomToken::Keys->new($t, $_) } qw(ES256 ES384 Ed25519 EdDSA RS256 PS256);
 my $stranger = Test::PhantomToken::Keys->new($t, 'ES256');
-my $algs = 'ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
+my $algs = 'ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
 my $invalid_proof = qq{DPoP realm="api", error="invalid_dpop_proof", algs="$algs"};
 
 # A token that is bound to the key, and its JWT.

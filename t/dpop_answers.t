@@ -86,7 +86,7 @@ my $api = api($t);
 $t->run();
 
 my $client_key = Test::PhantomToken::Keys->new($t, 'ES256');
-my $algs = 'ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
+my $algs = 'ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
 my $json = JSON::PP->new->canonical;
 my $jwk = $client_key->jwk();
 my $jkt = encode_base64url(sha256($json->encode({ map { $_ => $jwk->{$_} } qw(crv kty x y) })));

@@ -67,7 +67,7 @@ $t->write_file_expand('nginx.conf', configuration('optional'));
 $t->run();
 $t->wait_for_workers(2);
 
-my $algs = 'ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
+my $algs = 'ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
 my $use_nonce = qq{DPoP realm="api", error="use_dpop_nonce", algs="$algs"};
 my $key = Test::PhantomToken::Keys->new($t, 'EdDSA');
 my ($token, $plain) = (token(), token());

@@ -25,11 +25,11 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
 
 my $t = Test::Nginx->new()->has(qw(http proxy));
 
-my @algorithms = qw(RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA);
+my @algorithms = qw(RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA Ed25519);
 my %key = map { $_ => Test::PhantomToken::Keys->new($t, /\d|EdDSA/ ? $_ : 'RS256') }
     qw(RS256 ES256 ES384 EdDSA stranger next);
-# One RSA key for all that RSA signs.
-$key{$_} = bless { %{ $key{RS256} }, alg => $_ }, 'Test::PhantomToken::Keys'
+# One RSA key for all that RSA signs, and one of the curve for both of its names.
+$key{$_} = bless { %{ $key{ $_ eq 'Ed25519' ? 'EdDSA' : 'RS256' } }, alg => $_ }, 'Test::PhantomToken::Keys'
     for grep { !$key{$_} } @algorithms;
 
 my @jwks = map { $key{$_}->jwk(kid => lc $_) } qw(RS256 ES384 EdDSA);

@@ -10,6 +10,7 @@ use Test::More;
 
 BEGIN { use FindBin; chdir $FindBin::Bin; }
 
+use MIME::Base64 qw(encode_base64url);
 use Time::HiRes qw(sleep time);
 
 use lib 'lib';
@@ -34,7 +35,7 @@ if (my $missing = Test::PhantomToken::Keys::missing()) {
 my $t = Test::Nginx->new()->has(qw(http proxy http_v2));
 my ($listen, $directive) = $t->has_version('1.25.1') ? ('', 'http2 on;') : (' http2', '');
 
-my %key = map { $_ => Test::PhantomToken::Keys->new($t, 'ES256') } qw(old new stranger nameless);
+my %key = map { $_ => Test::PhantomToken::Keys->new($t, 'ES256') } qw(old new stranger nameless twin);
 
 $t->write_file_expand('nginx.conf', <<'CONF' =~ s/%%LISTEN%%/$listen/gr =~ s/%%H2%%/$directive/gr);
 %%TEST_GLOBALS%%
@@ -63,6 +64,13 @@ http {
             location /first/within { proxy_pass http://127.0.0.1:8082; }
         }
         location /same/ { phantom_token_jwks /jwks/first?tenant=one; proxy_pass http://127.0.0.1:8082; }
+        location /twins/ {
+            phantom_token_jwks /jwks/twins;
+            proxy_pass http://127.0.0.1:8082;
+
+            location /twins/presented { phantom_token_accept_jwt verify; phantom_token_issuer https://as.example; phantom_token_audience api; proxy_pass http://127.0.0.1:8082; }
+        }
+        location /unusable/ { phantom_token_jwks /jwks/unusable; proxy_pass http://127.0.0.1:8082; }
         location /gone/ { phantom_token_jwks /jwks/gone; proxy_pass http://127.0.0.1:8082; }
         location /rotated/ { phantom_token_jwks /jwks/rotated; proxy_pass http://127.0.0.1:8082; }
         location /nameless/ { phantom_token_jwks /jwks/nameless; proxy_pass http://127.0.0.1:8082; }
@@ -193,7 +201,7 @@ my @bad = (
     ['nothing', { hang_up => 1 }, '502', 'server_unreachable', 'no complete answer'],
 );
 
-$t->plan(6 * @bad + 85);
+$t->plan(6 * @bad + 102);
 $t->run();
 
 # No keys: nobody is asked about the token, and nothing passes.
@@ -256,6 +264,40 @@ is(outcome(call('/first/', signed_by('stranger'))), '502 MISS server_bad_answer'
 $jwks->script('/other/first?tenant=one', keys_answer(['stranger']));
 is(outcome(call('/first/', $tokens[0], port => 8084)), '502 MISS server_bad_answer', 'another server block has keys of its own');
 is(outcome(call('/first/', signed_by('stranger'), port => 8084)), '200 MISS', 'namely these');
+
+# Two keys of one kid, as in the middle of a rotation: each verifies.
+
+$jwks->script('/jwks/twins', keys_answer([], body => Test::PhantomToken::Keys::set($jwk{old}, { %{ $jwk{twin} }, kid => 'old' })));
+$jwt{twin} = $key{twin}->jwt(header => { kid => 'old' });
+$jwt{impostor} = $key{stranger}->jwt(header => { kid => 'old' });
+is(outcome(call('/twins/', signed_by('old'))), '200 MISS', 'two keys of one kid: the first');
+is(outcome(call('/twins/', signed_by('twin'))), '200 MISS', 'two keys of one kid: the second');
+is(outcome(call('/twins/', signed_by('impostor'))), '502 MISS server_bad_answer', 'two keys of one kid: none of them');
+is(outcome(call('/twins/presented', presented($_, header => { kid => 'old' }))), '200 MISS', "$_, presented") for qw(old twin);
+is(outcome(call('/twins/presented', presented('stranger', header => { kid => 'old' }))), '401 MISS signature', 'none of them, presented');
+
+# Keys that cannot be used: the log says so once for a set, and why of a JWT that names one.
+
+my @unusable = ({ kty => 'RSA', kid => 'short', n => encode_base64url("\xff" x 128), e => 'AQAB' }, { %{ $jwk{new} }, d => 'hidden-secret' },
+    { %{ $jwk{stranger} }, kid => 'enc', use => 'enc' });
+sub unusable_answer {
+    return keys_answer([], body => Test::PhantomToken::Keys::set(@_), headers => ['Cache-Control' => 'max-age=1']);
+}
+$jwks->script('/jwks/unusable', unusable_answer($jwk{old}, @unusable), unusable_answer($jwk{old}, @unusable, $jwk{stranger}));
+$t->secrets('hidden-secret');
+$t->new_module_lines();
+is(outcome(call('/unusable/', signed_by('old'))), '200 MISS', 'a key that can be used beside others that cannot');
+my @told = grep { /not all of the server's keys are used/ } $t->new_module_lines();
+is(scalar(@told), 1, 'the log says that these are not used');
+like($told[0] // '', qr{\[warn\].* used: key 2 \("kid" short\) has 1024 bits.*; key 3 \("kid" new\) is a private key[^;]*, endpoint "/jwks/unusable"},
+    'and why');
+for (['short', 'it has 1024 bits'], ['new', 'it is a private key'], ['enc', 'it is not for signatures']) {
+    my ($kid, $why) = @$_;
+    $jwt{unusable} = $key{stranger}->jwt(header => { kid => $kid });
+    $t->new_module_lines();
+    is(outcome(call('/unusable/', signed_by('unusable'))), '502 MISS server_bad_answer', "$kid: refused");
+    is(scalar(grep { /its "kid" is that of a key that cannot be used: \Q$why\E/ } $t->new_module_lines()), 1, "$kid: the log says why");
+}
 
 # A set that is larger than answers may be, and no zone.
 
@@ -377,6 +419,12 @@ is(outcome($responses[-1]), '200 MISS', 'the server is there again');
 @responses = poll(sub { $jwks->count('/jwks/rotated') == 3 }, '/rotated/', 'stranger');
 is(outcomes(@responses), @responses . ' x 502 MISS server_bad_answer', 'kids that nobody knows');
 is($jwks->count('/jwks/rotated'), 3, 'cause one fetch per interval');
+
+# The same keys are not used in the next set: of that the log has told.
+
+@responses = poll(sub { $_[0] && $_[0]->status() == 200 }, '/unusable/', 'stranger');
+is(outcome($responses[-1]), '200 MISS', 'a new set with the same unusable keys');
+is(scalar(grep { /not all of the server's keys are used/ } split /^/, $t->read_file('error.log')), 1, 'causes no other line');
 
 # None of the clients' tokens has reached the server of the keys.
 

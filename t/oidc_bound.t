@@ -206,7 +206,7 @@ is(outcome(call('/jwt', bound_token('other'), over('other'))), '200 MISS', "the 
 
 my %key = map { $_ => Test::PhantomToken::Keys->new($t, $_) } qw(ES256 EdDSA);
 my $stranger = Test::PhantomToken::Keys->new($t, 'ES256');
-my $algs = 'ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
+my $algs = 'ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512';
 my $invalid_proof = qq{DPoP realm="api", error="invalid_dpop_proof", algs="$algs"};
 my $both = qq{Bearer realm="api", error="invalid_token", DPoP realm="api", algs="$algs"};
 

@@ -275,7 +275,7 @@ my %documents = (
     '/strict' => {
         resource => 'https://api.example.com/strict', scopes_supported => [qw(tools write read)], @servers, @header,
         tls_client_certificate_bound_access_tokens => JSON::PP::true,
-        dpop_signing_alg_values_supported => [qw(ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512)],
+        dpop_signing_alg_values_supported => [qw(ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512)],
     },
     '/handled' => { resource => 'https://api.example.com/handled', @servers, @header },
 );

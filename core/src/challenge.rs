@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn challenges_for_proofs() {
-        let algs = "ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512";
+        let algs = "ES256 ES384 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512";
         for (error, expected) in [
             (None, format!(r#"DPoP realm="api", algs="{algs}""#)),
             (

@@ -123,8 +123,18 @@ fn fetched(
     let content_type = content_type(question);
     let encoded = is_encoded(question);
     let set = read_keys(&Answer { status, content_type, encoded, directives, body })?;
-    let (had_failed, stored) =
-        place.keep(set, (context.asked.get(), directives), body, request::now());
+    let now = request::now();
+    if let Some(unusable) = set.unusable()
+        && place.is_news(&set, now)
+    {
+        log!(
+            NGX_LOG_WARN,
+            question.log(),
+            "phantom_token: not all of the server's keys are used: {unusable}, endpoint \"{}\"",
+            Shown(uri(question))
+        );
+    }
+    let (had_failed, stored) = place.keep(set, (context.asked.get(), directives), body, now);
     if had_failed {
         log!(
             NGX_LOG_ERR,

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 
 use nginx_sys::{ngx_command_t, ngx_conf_set_msec_slot, ngx_conf_t, ngx_msec_t};
-use phantom_token_core::jose::{KeyFault, KeySet, MAX_SET};
+use phantom_token_core::jose::{KeySet, MAX_SET};
 
 use super::argument::{Fault, array, read_file, set, shown, text};
 use crate::conf::choice::accept_jwt;
@@ -34,19 +34,12 @@ pub(super) unsafe extern "C" fn set_jwks(
         let (path, read) = read_file(cf, pool, path, MAX_SET as u64)?;
         let read = read.map_err(|error| Fault::KeyFile(shown(path), error))?;
         let keys = KeySet::parse(&read).map_err(|error| Fault::Keys(shown(path), error))?;
-        for key in keys.ignored() {
-            // Keys for other purposes are in many sets.
-            let is_usual = matches!(
-                key.fault,
-                KeyFault::Use | KeyFault::Algorithm | KeyFault::Curve | KeyFault::Type
+        for key in keys.ignored().iter().filter(|key| !key.fault.is_usual()) {
+            warn_conf!(
+                cf,
+                "\"phantom_token_jwks\" does not use all keys in \"{}\": {key}",
+                Shown(path)
             );
-            if !is_usual {
-                warn_conf!(
-                    cf,
-                    "\"phantom_token_jwks\" does not use all keys in \"{}\": {key}",
-                    Shown(path)
-                );
-            }
         }
         conf.keys = pool.keep(Keys::File(keys)).ok_or(Fault::NoMemory)?.as_ptr();
         Ok(())

@@ -19,7 +19,7 @@ pub enum ProofError {
     #[error("its \"typ\" is not dpop+jwt")]
     Type,
     /// `alg` is none of [`super::ALGORITHMS`].
-    #[error("its \"alg\" is not accepted: none of ES256, ES384, EdDSA (Ed25519), RS and PS")]
+    #[error("its \"alg\" is not accepted: none of ES256, ES384, Ed25519 (EdDSA), RS and PS")]
     Algorithm,
     /// `crit`, or `b64` in any way but true.
     #[error("its header has \"crit\" or \"b64\", extensions that are not supported")]

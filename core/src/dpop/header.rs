@@ -8,8 +8,8 @@ use crate::json;
 use crate::raw_json::{self, Text};
 
 /// What a proof may be signed with, as `algs` of the challenge lists it (RFC 9449 section 5.1).
-pub const ALGORITHMS: [&str; 9] =
-    ["ES256", "ES384", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+pub const ALGORITHMS: [&str; 10] =
+    ["ES256", "ES384", "Ed25519", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
 
 /// What the header says.
 pub(super) struct Header<'a> {

@@ -1,4 +1,4 @@
-//! The algorithms that count (RFC 7518 section 3.1, RFC 8037): all others are refused by their name.
+//! The algorithms that count (RFC 7518 section 3.1, RFC 8037, RFC 9864): all others are refused by their name.
 
 use jsonwebtoken::Algorithm;
 
@@ -27,7 +27,9 @@ impl Named {
             "PS512" => Algorithm::PS512,
             "ES256" => Algorithm::ES256,
             "ES384" => Algorithm::ES384,
-            "EdDSA" => Algorithm::EdDSA,
+            // One thing by its old name and by the one that took its place (RFC 9864 section 2.2), since no other curve is
+            // accepted.
+            "EdDSA" | "Ed25519" => Algorithm::EdDSA,
             "HS256" | "HS384" | "HS512" => return Self::Symmetric,
             _ => return Self::Other,
         })

@@ -58,14 +58,20 @@ pub struct Ignored {
     pub kid: String,
     /// Why.
     pub fault: KeyFault,
+    /// Its `kid` as it is.
+    name: Option<String>,
 }
 
 impl Ignored {
-    pub(super) fn new(place: usize, kid: Option<&str>, fault: KeyFault) -> Self {
+    pub(super) fn new(place: usize, name: Option<String>, fault: KeyFault) -> Self {
         /// Longer ones are cut.
         const SHOWN: usize = 64;
-        let kid = kid.unwrap_or_default().escape_default().take(SHOWN).collect();
-        Self { place, kid, fault }
+        let kid = name.as_deref().unwrap_or_default().escape_default().take(SHOWN).collect();
+        Self { place, kid, fault, name }
+    }
+
+    pub(super) fn is_named(&self, kid: &str) -> bool {
+        self.name.as_deref() == Some(kid)
     }
 }
 
@@ -111,9 +117,14 @@ pub enum KeyFault {
         "is no valid public key: its modulus or exponent is even or too small, or its point not on the curve"
     )]
     Invalid,
-    /// Which of them a JWT means could not be told.
-    #[error("has the \"kid\" of another key")]
-    SameKid,
+}
+
+impl KeyFault {
+    /// Whether there are such keys in many sets, beside those that sign: they are no trouble.
+    #[must_use]
+    pub fn is_usual(self) -> bool {
+        matches!(self, Self::Use | Self::Algorithm | Self::Curve | Self::Type)
+    }
 }
 
 /// Why a JWT is not accepted.
@@ -140,7 +151,7 @@ pub enum VerifyError {
     /// Not on the list.
     #[error(
         "its \"alg\" is not accepted: let the authorization server sign with RS256, RS384, RS512, PS256, \
-         PS384, PS512, ES256, ES384 or EdDSA (Ed25519)"
+         PS384, PS512, ES256, ES384, Ed25519 or EdDSA with that curve"
     )]
     Algorithm,
     /// The set has no key of that `kid`; it may have been rotated in since.
@@ -148,14 +159,17 @@ pub enum VerifyError {
         "its \"kid\" is that of no key: check that phantom_token_jwks has the server's present keys"
     )]
     UnknownKid,
+    /// The set has a key of that `kid`, which is not used.
+    #[error("its \"kid\" is that of a key that cannot be used: it {0}")]
+    UnusableKey(KeyFault),
     /// No key may verify that algorithm.
     #[error("its \"alg\" fits no key that could have signed it: check phantom_token_jwks")]
     NoKey,
     /// It names no key, and the signature is of none that fits; the one that it is of may have been rotated in since.
     #[error("its signature is not by the keys of phantom_token_jwks")]
     Signature,
-    /// The signature is not of the key that it names.
-    #[error("its signature is not by the keys of phantom_token_jwks: not by that of its \"kid\"")]
+    /// The signature is not of a key that it names.
+    #[error("its signature is not by the keys of phantom_token_jwks: not by one of its \"kid\"")]
     NamedKey,
     /// The payload is no JSON object, or the part of it that an envelope holds.
     #[error("its payload is not a JSON object, or lacks what its kind must have")]
@@ -202,7 +216,7 @@ impl VerifyError {
     /// The same, where the key that it should be by is not there: whether the JWT is at fault cannot be told.
     #[must_use]
     pub fn is_about_absent_key(&self) -> bool {
-        matches!(self, Self::UnknownKid | Self::NoKey | Self::Signature)
+        matches!(self, Self::UnknownKid | Self::UnusableKey(_) | Self::NoKey | Self::Signature)
     }
 }
 

@@ -41,8 +41,8 @@ impl KeySet {
     /// Reads a JWK set.
     ///
     /// Keys that are not for signatures or that are not understood are passed over (RFC 7517 section 5), and so
-    /// are private and symmetric ones. Of two different keys with one `kid` and one algorithm none is used:
-    /// it could not be told which of them is meant.
+    /// are private and symmetric ones. Different keys may have one `kid`, as some servers write it while they rotate
+    /// them: a JWT that names it is tried by each of them.
     ///
     /// # Errors
     /// [`KeySetError`] if this is no set, or one without a key that can be used.
@@ -90,14 +90,11 @@ impl KeySet {
     }
 
     fn of(found: Vec<Jwk>) -> Result<Self, KeySetError> {
-        let clashing: Vec<bool> =
-            found.iter().map(|jwk| found.iter().any(|other| clash(jwk, other))).collect();
         let mut set = Self { keys: Vec::new(), ignored: Vec::new(), identity: [0; 32] };
         let mut identities = Vec::new();
-        for (n, (Jwk { kid, public }, clashing)) in found.into_iter().zip(clashing).enumerate() {
-            let prepared = public
-                .and_then(|public| if clashing { Err(KeyFault::SameKid) } else { Ok(public) })
-                .and_then(|public| Ok((name(kid.as_deref(), &public), prepare(&public)?)));
+        for (n, Jwk { kid, public }) in found.into_iter().enumerate() {
+            let prepared =
+                public.and_then(|public| Ok((name(kid.as_deref(), &public), prepare(&public)?)));
             match prepared {
                 // The same key once more.
                 Ok((identity, _)) if identities.contains(&identity) => {}
@@ -105,7 +102,7 @@ impl KeySet {
                     identities.push(identity);
                     set.keys.push(Key { kid, verifiers });
                 }
-                Err(fault) => set.ignored.push(Ignored::new(n + 1, kid.as_deref(), fault)),
+                Err(fault) => set.ignored.push(Ignored::new(n + 1, kid, fault)),
             }
         }
         if set.keys.is_empty() {
@@ -126,6 +123,20 @@ impl KeySet {
     #[must_use]
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
+    }
+
+    /// Those of them that an operator should know of; `None`: there are none. Keys for other purposes are in many
+    /// sets.
+    #[must_use]
+    pub fn unusable(&self) -> Option<Unusable> {
+        let unusual = self.ignored.iter().filter(|key| !key.fault.is_usual());
+        let unusual: Vec<Ignored> = unusual.cloned().collect();
+        if unusual.is_empty() { None } else { Some(Unusable(unusual)) }
+    }
+
+    /// Why the key of that `kid` is not used, if there is one that is not.
+    pub(super) fn fault_of(&self, kid: &str) -> Option<KeyFault> {
+        self.ignored.iter().find(|key| key.is_named(kid)).map(|key| key.fault)
     }
 
     /// How many keys are used.
@@ -150,15 +161,6 @@ impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
-}
-
-/// Whether a JWT that names one of them could mean the other.
-fn clash(one: &Jwk, other: &Jwk) -> bool {
-    let (Ok(a), Ok(b)) = (&one.public, &other.public) else { return false };
-    one.kid.is_some()
-        && one.kid == other.kid
-        && a.identity != b.identity
-        && a.algorithms.iter().any(|algorithm| b.algorithms.contains(algorithm))
 }
 
 /// All that tells one key from another: what it is called, what it may verify, and itself.

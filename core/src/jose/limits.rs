@@ -16,11 +16,11 @@ pub const MAX_JWT: usize = 1 << 20;
 /// The longest header, in characters of base64url.
 pub const MAX_HEADER: usize = 16 * 1024;
 
-/// How many keys are tried for a JWT that names none.
+/// How many keys are tried for a JWT: those of its `kid`, or all that fit if it has none.
 pub const MAX_TRIED: usize = 16;
 
 /// The longest JWT that a client may present, in bytes: whatever anybody sends costs no more than that.
 pub const MAX_PRESENTED: usize = 16 * 1024;
 
-/// How many keys are tried for one that names none.
+/// How many keys are tried for one of these.
 pub const MAX_TRIED_PRESENTED: usize = 4;

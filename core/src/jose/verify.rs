@@ -77,10 +77,11 @@ fn check_signature(
     tried: usize,
 ) -> Result<(), VerifyError> {
     let kid = header.kid.as_deref();
+    let unusable = kid.and_then(|kid| keys.fault_of(kid)).map(VerifyError::UnusableKey);
     if kid.is_some() && keys.of_kid(kid).next().is_none() {
-        return Err(VerifyError::UnknownKid);
+        return Err(unusable.unwrap_or(VerifyError::UnknownKid));
     }
-    let mut fault = VerifyError::NoKey;
+    let mut fault = unusable.unwrap_or(VerifyError::NoKey);
     let fitting = keys.of_kid(kid).filter_map(|key| key.verifier(header.algorithm));
     for verifier in fitting.take(tried) {
         if verifier.verify(message, signature).is_ok() {

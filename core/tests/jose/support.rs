@@ -27,8 +27,14 @@ pub(crate) const CLAIMS: &str = r#"{"iss":"https://as.example","aud":"api","sub"
 pub(crate) const ENVELOPE: &str = r#"{"iss":"https://as.example","aud":["api"],"iat":1699999990,"token_introspection":{"active":true,"sub":"alice","exp":1700000060}}"#;
 
 /// Every algorithm that is accepted.
-pub(crate) const ALGORITHMS: [&str; 9] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+pub(crate) const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519"];
+
+/// Whether both names are of one algorithm (RFC 9864 section 2.2, as far as the only curve is Ed25519).
+pub(crate) fn same(one: &str, other: &str) -> bool {
+    let is_edwards = |name| matches!(name, "EdDSA" | "Ed25519");
+    one == other || is_edwards(one) && is_edwards(other)
+}
 
 pub(crate) enum Pair {
     Rsa(RsaKeyPair),
@@ -72,7 +78,7 @@ pub(crate) fn pair_for(algorithm: &str) -> &'static Pair {
     match algorithm {
         "ES256" => p256(),
         "ES384" => p384(),
-        "EdDSA" => ed25519(),
+        "EdDSA" | "Ed25519" => ed25519(),
         _ => rsa(),
     }
 }

@@ -37,7 +37,7 @@ fn every_algorithm() {
         for stated in ALGORITHMS {
             let key = format!(r#""alg":"{stated}",{}"#, pair_for(stated).members());
             let found = read(&token(algorithm), &crate::support::keys(&[key]));
-            let expected = if stated == algorithm { Ok(()) } else { Err(VerifyError::NoKey) };
+            let expected = if same(stated, algorithm) { Ok(()) } else { Err(VerifyError::NoKey) };
             assert_eq!(found, expected, "{algorithm} by a key of {stated}");
         }
     }
@@ -51,9 +51,9 @@ fn confusions() {
         for named in ALGORITHMS {
             let jwt = pair_for(signed).jwt(signed, &format!(r#"{{"alg":"{named}"}}"#), CLAIMS);
             let found = read(&jwt, &keys);
-            let expected = if signed == named { Ok(()) } else { Err(VerifyError::Signature) };
+            let expected = if same(signed, named) { Ok(()) } else { Err(VerifyError::Signature) };
             // A signature may be longer than any of that algorithm.
-            let refused = found == Err(VerifyError::TooLarge) && signed != named;
+            let refused = found == Err(VerifyError::TooLarge) && !same(signed, named);
             assert!(found == expected || refused, "{signed} as {named}: {found:?}");
         }
     }
@@ -183,6 +183,57 @@ fn kid_is_a_look_up() {
     let header = r#"{"alg":"RS256","kid":"one"}"#;
     assert_eq!(read(&rsa().jwt("RS256", header, CLAIMS), &set), Err(VerifyError::NoKey));
     assert_eq!(read(&token("RS256"), &set), Err(VerifyError::NoKey));
+}
+
+/// Some servers have it while they rotate their keys.
+#[test]
+fn keys_of_one_kid_are_tried_each() {
+    let (one, other, stranger) = (new_p256(), new_p256(), new_p256());
+    let named = |pair: &Pair| format!(r#""kid":"one","alg":"ES256",{}"#, pair.members());
+    let header = r#"{"alg":"ES256","kid":"one"}"#;
+    for set in [[&one, &other], [&other, &one]] {
+        let set = keys(&set.map(named));
+        let signed = |pair: &Pair| read(&pair.jwt("ES256", header, CLAIMS), &set);
+        assert_eq!((signed(&one), signed(&other)), (Ok(()), Ok(())));
+        assert_eq!(signed(&stranger), Err(VerifyError::NamedKey));
+    }
+    // No more of them than without a name.
+    let mut members: Vec<String> = (1..MAX_TRIED).map(|_| named(&new_p256())).collect();
+    members.push(named(&one));
+    let jwt = one.jwt("ES256", header, CLAIMS);
+    assert_eq!(read(&jwt, &keys(&members)), Ok(()));
+    members.insert(0, named(&other));
+    assert_eq!(read(&jwt, &keys(&members)), Err(VerifyError::NamedKey));
+}
+
+/// What is wrong is the key, not that there is none.
+#[test]
+fn a_kid_of_a_key_that_cannot_be_used() {
+    use phantom_token_core::jose::KeyFault;
+    let good = p256().members();
+    let short = format!(r#""kty":"RSA","n":"{}","e":"AQAB""#, base64([0xff; 128]));
+    for (key, fault) in [
+        (&*short, KeyFault::Size(1024)),
+        (&format!(r#""d":"AA",{good}"#), KeyFault::Private),
+        (&format!(r#""use":"enc",{good}"#), KeyFault::Use),
+        (&format!(r#""alg":"ES512",{good}"#), KeyFault::Algorithm),
+        (&good.replace("P-256", "P-521"), KeyFault::Curve),
+        (&format!(r#"{good},"x":"AA""#), KeyFault::Malformed),
+    ] {
+        let set = keys(&[good.clone(), format!(r#""kid":"a \n",{key}"#)]);
+        let jwt = es256(r#"{"alg":"ES256","kid":"a \n"}"#, CLAIMS);
+        let error = read(&jwt, &set).unwrap_err();
+        assert_eq!(error, VerifyError::UnusableKey(fault));
+        assert!(error.is_about_keys() && error.is_about_absent_key());
+        let text = error.to_string();
+        assert!(text.contains("of a key that cannot be used: it ") && text.is_ascii(), "{text}");
+    }
+    // Beside one of that name that is for another algorithm.
+    let named = |members: &str| format!(r#""kid":"a",{members}"#);
+    let set = keys(&[named(&good), named(&short)]);
+    let jwt = rsa().jwt("RS256", r#"{"alg":"RS256","kid":"a"}"#, CLAIMS);
+    assert_eq!(read(&jwt, &set), Err(VerifyError::UnusableKey(KeyFault::Size(1024))));
+    assert_eq!(read(&es256(r#"{"alg":"ES256","kid":"a"}"#, CLAIMS), &set), Ok(()));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn is_candidate(key: &Value) -> Option<bool> {
         }
         ("EC", Some("P-256")) => (&["ES256"], bytes("x")?.len() == 32 && bytes("y")?.len() == 32),
         ("EC", Some("P-384")) => (&["ES384"], bytes("x")?.len() == 48 && bytes("y")?.len() == 48),
-        ("OKP", Some("Ed25519")) => (&["EdDSA"], bytes("x")?.len() == 32),
+        ("OKP", Some("Ed25519")) => (&["EdDSA", "Ed25519"], bytes("x")?.len() == 32),
         _ => return None,
     };
     Some(sound && text(key, "alg")?.is_none_or(|alg| algorithms.contains(&alg)))

@@ -59,7 +59,7 @@ pub fn accepts(jwt: &[u8], header: &[u8], kind: Kind, expected: &Expected<'_>) -
 const NAMES: [&str; 6] = ["iss", "aud", "exp", "nbf", "iat", "token_introspection"];
 
 fn has_sound_header(header: &Object, kid: &str) -> bool {
-    all(header, "alg").iter().all(|alg| alg.text() == Some("EdDSA"))
+    all(header, "alg").iter().all(|alg| matches!(alg.text(), Some("EdDSA" | "Ed25519")))
         && all(header, "crit").is_empty()
         && matches!(all(header, "b64")[..], [] | [Value::Bool(true)])
         && match all(header, "kid")[..] {

@@ -21,7 +21,7 @@ my %KINDS = (
     Ed25519 => ['ED25519'],
 );
 
-my %CURVES = (ES256 => 'P-256', ES384 => 'P-384', EdDSA => 'Ed25519');
+my %CURVES = (ES256 => 'P-256', ES384 => 'P-384', EdDSA => 'Ed25519', Ed25519 => 'Ed25519');
 
 my $count = 0;
 
@@ -98,7 +98,7 @@ sub _signature {
     my ($t, $input) = ($self->{t}, "message-$count");
     $t->write_file($input, $message);
     $input = $t->testdir() . "/$input";
-    return _openssl('pkeyutl', '-sign', '-rawin', '-inkey', $self->{file}, '-in', $input) if $self->{alg} eq 'EdDSA';
+    return _openssl('pkeyutl', '-sign', '-rawin', '-inkey', $self->{file}, '-in', $input) if $self->{kind} eq 'Ed25519';
 
     my ($bits) = $self->{alg} =~ /(\d+)/;
     my @padding = $self->{alg} =~ /^PS/ ? map { (-sigopt => $_) } qw(rsa_padding_mode:pss rsa_pss_saltlen:-1) : ();
