@@ -134,6 +134,12 @@ sub signed {
     return $jwt;
 }
 
+# What RFC 8693 section 2.2.2 has one error for.
+sub described {
+    my ($description) = @_;
+    return $as->json_answer({ error => 'invalid_request', error_description => $description }, status => 400);
+}
+
 # Answers, and what becomes of them: accepted(name, answer, JWT), refused(name, answer, status and slug, log line).
 
 my (@accepted, @refused);
@@ -164,6 +170,8 @@ accepted('escapes', $as->json_answer('{"access_token":"' . $jwt =~ s/^e/\\u0065/
 
 refused("400 $_", $as->oauth_error($_), '401 MISS inactive', qr/\[info\].*: inactive, /)
     for qw(invalid_grant invalid_request unsupported_token_type);
+refused("400 invalid_request: $_", described($_), '401 MISS inactive', qr/\[info\].*: inactive, /)
+    for 'invalid', 'subject_token is invalid', 'The subject token has expired';
 refused('400 invalid_grant with a description',
     $as->oauth_error('invalid_grant', body => '{"error":"invalid_grant","error_description":"expired \u00fc"}'),
     '401 MISS inactive', qr/\[info\].*: inactive, /);
@@ -183,6 +191,14 @@ refused("400 $_", $as->oauth_error($_), $us, qr/answered 400.* client credential
     for qw(invalid_client unauthorized_client);
 refused("400 $_", $as->oauth_error($_), $us, qr/answered 400, it refuses this token exchange: check the audience/)
     for qw(invalid_target invalid_scope unsupported_grant_type invalid_dpop_proof INVALID_GRANT something);
+refused("400 invalid_request: $_", described($_), $us,
+    qr/\[error\].*server_refused_us, the server answered 400, it refuses this.*, it says "invalid_request" \(\Q$_\E\), location/)
+    for 'unsupported requested_token_type', 'subject_token_type is not supported', 'unknown audience', 'invalid resource: https://api/';
+refused('400 invalid_request that repeats what it was sent', described("token type of '$jwt' unsupported by \"s3cr&t +%\""), $us,
+    qr/it says "invalid_request" \(token type of '\[\.\.\.\]' unsupported by '\[\.\.\.\] \+%'\), location/);
+refused('400 invalid_target with a description of no end', $as->json_answer(
+    { error => 'invalid_target', error_description => "no\r\n" x 1_000 }, status => 400), $us,
+    qr/it says "invalid_target" \((?:no\?\?)+(?:n|no|no\?)?\.\.\.\), location/);
 refused('400 without a body', { status => 400 }, $us, qr/answered 400, it refuses this token exchange/);
 refused('400 with HTML', { status => 400, type => 'text/html', body => '<html>invalid_grant</html>' }, $us,
     qr/answered 400, it refuses this token exchange/);

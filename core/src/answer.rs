@@ -9,6 +9,7 @@ mod introspection;
 mod keys;
 mod media;
 mod reading;
+mod said;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -18,6 +19,7 @@ pub use error::AnswerError;
 pub use keys::{KeysError, read_keys};
 pub use media::MediaType;
 pub use reading::{Answer, MAX_MEMBERS, Mode, Reading, Verification};
+pub use said::Said;
 pub use verdict::Verdict;
 
 use crate::facts::{self, Collector};

@@ -1,7 +1,9 @@
 //! The answer about a token: read, judged, and kept for others.
 
+use core::fmt;
+
 use nginx_sys::{ngx_int_t, ngx_str_t};
-use phantom_token_core::answer::{self, Answer, Reading, Verdict};
+use phantom_token_core::answer::{self, Answer, Reading, Said, Verdict};
 use phantom_token_core::cache::{Body, Stored};
 use phantom_token_core::cache_control;
 use phantom_token_core::facts;
@@ -63,21 +65,21 @@ fn is_doubtful(question: Request<'_>, context: &Context, trouble: &Trouble) -> b
 }
 
 fn judge(question: Request<'_>, context: &Context, rc: ngx_int_t) -> Result<Outcome, Trouble> {
-    let (status, body) = receive(question, context, rc)?;
+    let answer = received(question, context, rc)?;
     let pool = question.pool();
-    let scratch = pool.bytes(answer::scratch_len(body.len())).ok_or(Trouble::NoMemory)?;
+    let scratch = pool.bytes(answer::scratch_len(answer.body.len())).ok_or(Trouble::NoMemory)?;
     let memory = scratch.as_mut_ptr();
-    let outcome = judge_body(question, context, (status, body), scratch);
+    let outcome = judge_answer(question, context, &answer, scratch);
     // The request may go on for hours.
     // SAFETY: what the outcome has of it was copied.
     unsafe { pool.release(memory) };
     outcome
 }
 
-fn judge_body(
+fn judge_answer(
     question: Request<'_>,
     context: &Context,
-    (status, body): (u16, &[u8]),
+    answer: &Answer<'_>,
     scratch: &mut [u8],
 ) -> Result<Outcome, Trouble> {
     let location = asked_in(question, context);
@@ -86,13 +88,6 @@ fn judge_body(
     if keys.is_none() && location.keys().is_some() {
         return Err(Trouble::NoKeys);
     }
-    let answer = Answer {
-        status,
-        content_type: content_type(question),
-        encoded: is_encoded(question),
-        directives: cache_control::parse(values(question, b"cache-control")),
-        body,
-    };
     let reading = Reading {
         mode: location.mode,
         verification: keys.as_deref().map(|keys| location.verification(keys)),
@@ -101,11 +96,11 @@ fn judge_body(
         asked: context.asked.get(),
         now,
     };
-    match answer::judge(&answer, &reading, scratch)? {
+    match answer::judge(answer, &reading, scratch)? {
         Verdict::Active { document, claims, record } => {
             let key = context.keyed_in().unwrap_or(location).facts_key();
             let mut room = [0; facts::MAX_LEN];
-            let facts = answer::facts(&answer, record.document, claims, key, &mut room);
+            let facts = answer::facts(answer, record.document, claims, key, &mut room);
             keep(question, context, location, &record, Body { document, facts });
             let carried =
                 Carried::copy(question.pool(), document, facts).ok_or(Trouble::NoMemory)?;
@@ -120,6 +115,21 @@ fn judge_body(
             Ok(Outcome::refused(Reason::Expired))
         }
     }
+}
+
+fn received<'r>(
+    question: Request<'r>,
+    context: &Context,
+    rc: ngx_int_t,
+) -> Result<Answer<'r>, Trouble> {
+    let (status, body) = receive(question, context, rc)?;
+    Ok(Answer {
+        status,
+        content_type: content_type(question),
+        encoded: is_encoded(question),
+        directives: cache_control::parse(values(question, b"cache-control")),
+        body,
+    })
 }
 
 /// Stores a verdict, as far as the rules of the location that asks let it be used again.
@@ -163,16 +173,32 @@ fn tell_too_large(request: Request<'_>, location: &LocationConf, len: usize) {
 /// One line for the person who is paged.
 fn log_trouble(question: Request<'_>, context: &Context, rc: ngx_int_t, trouble: &Trouble) {
     let (peer, status) = peer_and_status(question, rc);
+    // SAFETY: the token is in the request's memory, and the credential in that of the cycle.
+    let (token, credential) = unsafe {
+        (bytes_of(&context.token.get()), bytes_of(&asked_in(question, context).credential))
+    };
+    let refused =
+        matches!(trouble, Trouble::Answer(_)).then(|| received(question, context, rc).ok());
+    let said = refused.flatten().filter(|answer| answer.status == 400);
+    let said = WhatItSays(said.and_then(|answer| Said::read(&answer, token, credential)));
     log!(
         NGX_LOG_ERR,
         question.log(),
-        "phantom_token: {}, {trouble}, location \"{}\", endpoint \"{}\", \
+        "phantom_token: {}, {trouble}{said}, location \"{}\", endpoint \"{}\", \
          upstream {}, status {status}, fingerprint {}",
         trouble.reason().slug(),
         Shown(question.main().location_name()),
         Shown(uri(question)),
         Shown(peer),
-        // SAFETY: the token is in the request's memory.
-        Fingerprint(unsafe { bytes_of(&context.token.get()) })
+        Fingerprint(token)
     );
+}
+
+/// What a server says of a question that it refuses, for the line.
+struct WhatItSays(Option<Said>);
+
+impl fmt::Display for WhatItSays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |said| write!(f, ", it says {said}"))
+    }
 }

@@ -156,7 +156,8 @@ pub enum AnswerError {
     /// RFC 8693: a 400 that is neither about the token nor about our credentials.
     #[error(
         "the server answered 400, it refuses this token exchange: check the audience, resource and scope \
-         of phantom_token_exchange, and that this client may exchange tokens"
+         of phantom_token_exchange, its token types (phantom_token_introspection_parameter), and that this \
+         client may exchange tokens"
     )]
     Exchange,
     /// 404, 405, 410 to an exchange.

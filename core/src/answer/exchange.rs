@@ -118,22 +118,36 @@ impl<'a> Asked<'_, 'a, '_> {
             return Refusal::Request;
         }
         let mut found = None;
-        let known = |name: &str| (name == "error").then_some(());
-        let read = json::object(self.answer.body, known, |(), value| {
+        let (mut is_ambiguous, mut about_request) = (false, false);
+        let known = |name: &str| match name {
+            "error" => Some(true),
+            "error_description" => Some(false),
+            _ => None,
+        };
+        let read = json::object(self.answer.body, known, |is_error, value| {
+            if !is_error {
+                about_request |= value.text().is_some_and(is_about_request);
+                return;
+            }
             let refusal = match value.text() {
                 // The last two are what servers say that do not follow RFC 8693 section 2.2.2.
-                Some(
-                    "invalid_grant"
-                    | "invalid_request"
-                    | "invalid_token"
-                    | "unsupported_token_type",
-                ) => Refusal::Token,
+                Some("invalid_grant" | "invalid_token" | "unsupported_token_type") => {
+                    Refusal::Token
+                }
+                // RFC 8693 section 2.2.2 has it for the subject token as well as for the request.
+                Some("invalid_request") => {
+                    is_ambiguous = true;
+                    Refusal::Token
+                }
                 Some("invalid_client" | "unauthorized_client") => Refusal::Us,
                 _ => Refusal::Request,
             };
             found = Some(if found.is_some() { Refusal::Request } else { refusal });
         });
-        found.filter(|_| read.is_ok()).unwrap_or(Refusal::Request)
+        match found.filter(|_| read.is_ok()).unwrap_or(Refusal::Request) {
+            Refusal::Token if is_ambiguous && about_request => Refusal::Request,
+            refusal => refusal,
+        }
     }
 }
 
@@ -145,6 +159,54 @@ enum Refusal {
     Us,
     /// What is asked for, or nobody can tell.
     Request,
+}
+
+/// Whether the description of an `invalid_request` is about anything but the subject token: about what we ask for, which
+/// is the same for each token, so that none of them is to blame. A server that says nothing of the kind means the token,
+/// the one thing that comes from the client.
+fn is_about_request(description: &str) -> bool {
+    let lower = description.to_ascii_lowercase();
+    let words: Vec<&str> = lower
+        .split(|it: char| !it.is_ascii_alphanumeric() && it != '_')
+        .filter(|it| !it.is_empty())
+        .collect();
+    let names = |names: &[&str]| words.iter().any(|word| names.contains(word));
+    let has_pair = |pair: [&str; 2]| words.windows(2).any(|words| words == pair);
+    // Another parameter, by its name.
+    if names(&[
+        "requested_token_type",
+        "subject_token_type",
+        "actor_token",
+        "actor_token_type",
+        "token_type",
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+    ]) || has_pair(["token", "type"])
+    {
+        return true;
+    }
+    let is_about_token = names(&["subject_token"]) || has_pair(["subject", "token"]);
+    !is_about_token
+        && names(&[
+            "actor",
+            "audience",
+            "client",
+            "grant",
+            "missing",
+            "parameter",
+            "parameters",
+            "requested",
+            "resource",
+            "scope",
+            "scopes",
+            "supported",
+            "target",
+            "type",
+            "unsupported",
+        ])
 }
 
 /// What may go upstream as an access token.

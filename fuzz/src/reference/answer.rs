@@ -163,6 +163,21 @@ fn enveloped(payload: &Object, envelope: &[u8]) -> Option<Outcome> {
     active(Document::Envelope, envelope, &[&members])
 }
 
+/// By another way than the core's: a text of words between blanks.
+fn names_another_parameter(description: &str) -> bool {
+    let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let plain: String = description.chars().map(|it| if is_word(it) { it } else { ' ' }).collect();
+    let plain = format!(" {} ", plain.split_whitespace().collect::<Vec<_>>().join(" "));
+    let plain = plain.to_ascii_lowercase();
+    let has = |words: &str| words.split_whitespace().any(|it| plain.contains(&format!(" {it} ")));
+    let parameters = "requested_token_type subject_token_type actor_token actor_token_type token_type \
+        grant_type client_id client_secret client_assertion client_assertion_type";
+    let others = "actor audience client grant missing parameter parameters requested resource scope \
+        scopes supported target type unsupported";
+    let is_about_token = has("subject_token") || plain.contains(" subject token ");
+    has(parameters) || plain.contains(" token type ") || (has(others) && !is_about_token)
+}
+
 fn exchange(answer: &Answer<'_>) -> Option<Outcome> {
     if answer.encoded || media_type(answer) != "application/json" {
         return None;
@@ -174,8 +189,12 @@ fn exchange(answer: &Answer<'_>) -> Option<Outcome> {
     };
     if answer.status == 400 {
         let error = only("error")??.text()?;
-        let dead = ["invalid_grant", "invalid_request", "invalid_token", "unsupported_token_type"];
-        return dead.contains(&error).then_some(Outcome::Inactive);
+        let dead = ["invalid_grant", "invalid_token", "unsupported_token_type"];
+        let said = json::all(&object, "error_description");
+        let is_about_request =
+            said.iter().any(|it| it.text().is_some_and(|it| names_another_parameter(it)));
+        let is_dead = dead.contains(&error) || (error == "invalid_request" && !is_about_request);
+        return is_dead.then_some(Outcome::Inactive);
     }
     let jwt = only("access_token")?;
     let life = only("expires_in")?;

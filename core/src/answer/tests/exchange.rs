@@ -275,6 +275,8 @@ fn whom_a_400_means() {
     let cases: &[(&str, Outcome)] = &[
         (r#"{"error":"invalid_grant"}"#, Ok(Found::Inactive)),
         (r#"{"error":"invalid_request","error_description":"x"}"#, Ok(Found::Inactive)),
+        (r#"{"error":"invalid_request"}"#, Ok(Found::Inactive)),
+        (r#"{"error":"invalid_request","error_description":17}"#, Ok(Found::Inactive)),
         (r#"{"error":"unsupported_token_type"}"#, Ok(Found::Inactive)),
         (r#"{"error":"\u0069nvalid_grant"}"#, Ok(Found::Inactive)),
         (r#"{"error":"invalid_client"}"#, Err(Credentials(400))),
@@ -300,6 +302,38 @@ fn whom_a_400_means() {
     ];
     for (body, expected) in cases {
         assert_eq!(&read(&answer(400, JSON, body.as_bytes())), expected, "{body}");
+    }
+    // RFC 8693 section 2.2.2 has one error for a bad subject token and a bad request.
+    for (description, expected) in [
+        ("unsupported requested_token_type", Err(Exchange)),
+        ("Unsupported 'requested_token_type'.", Err(Exchange)),
+        ("requested_token_type unsupported", Err(Exchange)),
+        ("Requested token type is not allowed", Err(Exchange)),
+        ("subject_token_type not supported", Err(Exchange)),
+        ("The subject token type is not supported", Err(Exchange)),
+        ("Parameter 'subject_token_type' is missing", Err(Exchange)),
+        ("actor_token is invalid", Err(Exchange)),
+        ("The audience is unknown", Err(Exchange)),
+        ("invalid resource", Err(Exchange)),
+        ("Invalid scope: x", Err(Exchange)),
+        ("Missing form parameter: grant_type", Err(Exchange)),
+        ("Client is not allowed to exchange", Err(Exchange)),
+        ("requested_\\u0074oken_type", Err(Exchange)),
+        ("", Ok(Found::Inactive)),
+        ("invalid", Ok(Found::Inactive)),
+        ("Invalid token", Ok(Found::Inactive)),
+        ("subject_token is invalid", Ok(Found::Inactive)),
+        ("subject_token validation failure", Ok(Found::Inactive)),
+        ("The subject token has expired", Ok(Found::Inactive)),
+        ("The parameter subject_token is not valid", Ok(Found::Inactive)),
+        ("The audience of the subject token is another", Ok(Found::Inactive)),
+        ("Token is not active", Ok(Found::Inactive)),
+    ] {
+        let body = format!(r#"{{"error_description":"{description}","error":"invalid_request"}}"#);
+        assert_eq!(read(&answer(400, JSON, body.as_bytes())), expected, "{body}");
+        // Of what is about the token alone, no description makes anything else.
+        let body = body.replace("invalid_request", "invalid_grant");
+        assert_eq!(read(&answer(400, JSON, body.as_bytes())), Ok(Found::Inactive), "{body}");
     }
     let dead = br#"{"error":"invalid_grant"}"#;
     let typed = "application/json;charset=UTF-8";
