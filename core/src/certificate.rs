@@ -21,13 +21,21 @@ const END: &[u8] = b"-----END CERTIFICATE-----";
 /// The SHA-256 of the DER of a certificate: `x5t#S256` before base64url (RFC 8705 section 3.1).
 ///
 /// Takes PEM, of which the first certificate counts (the client's own, where a chain is handed on), also
-/// percent-encoded as in NGINX's `$ssl_client_escaped_cert` or folded as in `$ssl_client_cert`; base64
-/// alone; and base64 between colons (RFC 9440). Two values, as of a header that is there twice, are none.
+/// percent-encoded as in NGINX's `$ssl_client_escaped_cert`, as forms are (`+` for a blank) or folded as in
+/// `$ssl_client_cert`; base64 alone, or several joined by commas (Traefik); each of these in quotes (HAProxy's `%{+Q}`);
+/// and base64 between colons (RFC 9440). Two values, as of a header that is there twice, are none.
 ///
 /// # Errors
 /// [`CertificateError`] for anything else.
 pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
-    let mut bytes = Unescaped { rest: value, decodes: value.contains(&b'%') }.peekable();
+    let value = match value {
+        [b'"', quoted @ .., b'"'] if !quoted.contains(&b'"') => quoted,
+        value => value,
+    };
+    let decodes = value.contains(&b'%');
+    // Forms have `+` for a blank, and `%2B` for itself.
+    let is_form = decodes && value.starts_with(b"-----BEGIN+");
+    let mut bytes = Unescaped { rest: value, decodes, is_form }.peekable();
     // RFC 9440's colons are alphabet of neither form.
     let is_field = bytes.next_if_eq(&Ok(b':')).is_some();
     let is_pem = !is_field && bytes.peek() == Some(&Ok(b'-'));
@@ -50,12 +58,22 @@ pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
                         return Err(CertificateError::Encoding);
                     }
                 }
-                // What follows is the next certificate of a chain. NGINX joins header lines of one name by a comma:
-                // of two, the first may be the client's own invention.
-                ended = bytes
-                    .by_ref()
-                    .find(|byte| !matches!(byte, Ok(b'\r' | b'\n' | b'\t' | b' ')))
-                    .is_none_or(|byte| byte == Ok(b'-'));
+                ended = is_chain(bytes.by_ref().map(|byte| byte.unwrap_or(b',')));
+                break;
+            }
+            b',' if !is_pem && !is_field => {
+                // The next certificate of a chain, without a blank before it: see below.
+                let mut is_whole = false;
+                for byte in bytes.by_ref() {
+                    is_whole = match byte? {
+                        b',' if is_whole => false,
+                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => true,
+                        _ => return Err(CertificateError::Encoding),
+                    };
+                }
+                if !is_whole {
+                    return Err(CertificateError::Encoding);
+                }
                 break;
             }
             b':' if is_field => {
@@ -71,10 +89,28 @@ pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
     decoder.finish()
 }
 
+/// Whether what follows a certificate in PEM is nothing, or further ones of a chain.
+///
+/// NGINX joins header lines of one name by a comma and a blank: of two, the first may be the client's own invention. The
+/// comma of a chain has the next certificate right behind it.
+fn is_chain(rest: impl Iterator<Item = u8>) -> bool {
+    let mut rest = rest.skip_while(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' ')).peekable();
+    if !matches!(rest.peek(), None | Some(b'-' | b',')) {
+        return false;
+    }
+    while let Some(byte) = rest.next() {
+        if byte == b',' && rest.peek() != Some(&b'-') {
+            return false;
+        }
+    }
+    true
+}
+
 /// The bytes of a value that may be percent-encoded.
 struct Unescaped<'v> {
     rest: &'v [u8],
     decodes: bool,
+    is_form: bool,
 }
 
 impl Iterator for Unescaped<'_> {
@@ -83,6 +119,9 @@ impl Iterator for Unescaped<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let (&byte, rest) = self.rest.split_first()?;
         self.rest = rest;
+        if byte == b'+' && self.is_form {
+            return Some(Ok(b' '));
+        }
         if byte != b'%' || !self.decodes {
             return Some(Ok(byte));
         }
@@ -225,6 +264,17 @@ mod tests {
                 escaped(&lf),
                 escaped(&encoded),
                 format!(":{encoded}:"),
+                // Traefik: a chain.
+                format!("{encoded},{}", base64(b"another one")),
+                format!("{},{}", escaped(&encoded), escaped(&base64(b"another one"))),
+                escaped(&format!("{encoded},{},{}", base64(b"another"), base64(b"one"))),
+                format!("{},{}", escaped(&lf), escaped(&pem(b"another one", "\n"))),
+                // HAProxy: in quotes.
+                format!("\"{encoded}\""),
+                format!("\"{}\"", lf.replace('\n', " ")),
+                // Blanks as in a form.
+                escaped(&lf).replace("%20", "+"),
+                escaped(&lf.replace('\n', " ")).replace("%20", "+"),
                 encoded,
             ] {
                 assert_eq!(thumbprint(value.as_bytes()), expected, "{len}: {value}");
@@ -263,6 +313,21 @@ mod tests {
             format!(":{whole}:, :{whole}:"),
             format!("{}, {}", escaped(&pem(&der(300), "\n")), escaped(&pem(&der(300), "\n"))),
             format!("{}, {}", escaped(pem(&der(300), "\n").trim_end()), whole),
+            format!("\"{whole}\", \"{whole}\""),
+            format!("\"{whole}"),
+            format!("{whole}\""),
+            format!("\"\"{whole}\"\""),
+            // Two lines, of which the first has the look of a chain.
+            format!("{whole},AAAA, {whole}"),
+            format!("{whole},, {whole}"),
+            format!("{whole},\t{whole}"),
+            format!("{whole},"),
+            format!("{whole},,{whole}"),
+            format!("{whole},-"),
+            format!("{}-----, {}", pem(&der(300), "\n"), pem(&der(300), "\n")),
+            format!("{},-----, {whole}", pem(&der(300), "\n")),
+            format!("{},{whole}", pem(&der(300), "\n")),
+            format!("{},", pem(&der(300), "\n")),
             format!("{}x", pem(&der(300), "\n")),
             base64(b"a string"),
             whole.replace('A', "*"),

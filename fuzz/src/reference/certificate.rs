@@ -10,14 +10,30 @@ type Byte = Option<u8>;
 
 /// The DER of the first certificate.
 pub fn der(value: &[u8]) -> Option<Vec<u8>> {
-    let bytes = unescaped(value);
+    let is_quoted = value.len() >= 2
+        && value[0] == b'"'
+        && value.iter().filter(|&&byte| byte == b'"').count() == 2
+        && value.ends_with(b"\"");
+    let value = if is_quoted { &value[1..value.len() - 1] } else { value };
+    let is_form = value.contains(&b'%') && value.starts_with(b"-----BEGIN+");
+    let plain = |byte: &u8| if is_form && *byte == b'+' { b' ' } else { *byte };
+    let bytes = unescaped(&value.iter().map(plain).collect::<Vec<u8>>());
     let text = match bytes.first() {
         Some(Some(b':')) => field(&bytes[1..])?,
         Some(Some(b'-')) => pem(&bytes)?,
-        _ => &bytes,
+        _ => first_of_chain(&bytes)?,
     };
     let encoded: Option<Vec<u8>> = text.iter().filter(|byte| !is_blank(byte)).copied().collect();
     decode_standard(&encoded?).filter(|der| is_certificate(der))
+}
+
+/// What is in front of the first comma, behind which there is nothing but certificates and commas.
+fn first_of_chain(bytes: &[Byte]) -> Option<&[Byte]> {
+    let mut parts = bytes.split(|byte| *byte == Some(b','));
+    let first = parts.next()?;
+    let is_base64 =
+        |byte: &Byte| byte.is_some_and(|it| it.is_ascii_alphanumeric() || b"+/=".contains(&it));
+    parts.all(|part| !part.is_empty() && part.iter().all(is_base64)).then_some(first)
 }
 
 /// What is in front of a colon that is the last byte (RFC 9440 section 2.1).
@@ -36,8 +52,13 @@ fn pem(bytes: &[Byte]) -> Option<&[Byte]> {
     let bytes = &bytes[after(bytes, BEGIN)?..];
     let end = bytes.iter().position(|byte| *byte == Some(b'-'))?;
     let rest = &bytes[end + after(&bytes[end..], END)?..];
-    let next = rest.iter().find(|byte| !is_blank(byte));
-    next.is_none_or(|next| *next == Some(b'-')).then_some(&bytes[..end])
+    let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
+    let next = rest.get(blanks);
+    let is_separator = |byte: &Byte| byte.is_none_or(|byte| byte == b',');
+    let is_joined = |at: usize| rest.get(at + 1) == Some(&Some(b'-'));
+    let is_chain = next.is_none_or(|next| *next == Some(b'-') || is_separator(next))
+        && (blanks..rest.len()).all(|at| !is_separator(&rest[at]) || is_joined(at));
+    is_chain.then_some(&bytes[..end])
 }
 
 fn is_blank(byte: &Byte) -> bool {
@@ -88,7 +109,11 @@ pub fn form(der: &[u8], which: u8) -> Vec<u8> {
         [BEGIN, &lines.join(newline), END, b""].join(newline)
     };
     let chain = || block(b"\n").repeat(2);
-    match which % 8 {
+    match which % 12 {
+        8 => [&base64[..], b",", &base64].concat(),
+        9 => [&block(b"\n")[..], b",", &block(b"\n")].concat(),
+        10 => [b"\"", &base64[..], b"\""].concat(),
+        11 => String::from_utf8_lossy(&escaped(&block(b"\n"))).replace("%20", "+").into_bytes(),
         0 => block(b"\n"),
         1 => block(b"\r\n"),
         2 => block(b"\n\t"),
