@@ -159,7 +159,7 @@ http {
 }
 CONF
 
-$t->plan(820);
+$t->plan(828);
 
 my $as = authorization_server($t);
 my $api = api($t);
@@ -189,11 +189,21 @@ my %REFUSED = (
         'Bearer realm="api", scope="a$b#[]! https://x/y?z={}", error="insufficient_scope"',
     ],
     '/elsewhere' => ['401 audience', 'Bearer realm="api", error="invalid_token"'],
-    '/both' => ['401 audience', 'Bearer realm="api", error="invalid_token"'],
+    '/both' => ['401 audience', 'Bearer realm="api", scope="admin", error="invalid_token"'],
     '/forbid' => ['403 requirement', 'Bearer realm="api"'],
     '/in_order' => ['403 requirement', 'Bearer realm="api"'],
 );
 my @PASSES = qw(/ /scope /audience /require /all /early);
+
+# Which scopes to ask for is said before there is a token: those that are named, or else those that are required.
+
+my $unknown = known($as->json_answer({ active => JSON::PP::false }));
+for (['/', ''], ['/scope', ', scope="read write"'], ['/admin', ', scope="admin"'], ['/hinted', ', scope="openid"']) {
+    my ($uri, $scope) = @$_;
+    is(http_request('GET', $uri)->header('WWW-Authenticate'), qq{Bearer realm="api"$scope}, "$uri, no credentials: scopes");
+    is(call($uri, $unknown)->header('WWW-Authenticate'), qq{Bearer realm="api"$scope, error="invalid_token"},
+        "$uri, inactive: scopes");
+}
 
 # Each status of the cache, over HTTP/1.1 and HTTP/2.
 

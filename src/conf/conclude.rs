@@ -240,10 +240,22 @@ impl LocationConf {
         Ok(())
     }
 
+    /// The scopes that a client is told to ask for: those of `phantom_token_scopes`, or, where that says nothing, those that
+    /// a token has to have.
+    pub(super) fn hinted_scopes(&self) -> impl Iterator<Item = &[u8]> {
+        // SAFETY: the string is the cycle's.
+        let named = unsafe { bytes_of(&self.scopes) }.split(|&byte| byte == b' ');
+        let named = named.filter(|scope| !scope.is_empty());
+        let required = policy::texts(self.required_scopes);
+        let required = required.take_while(|_| self.scopes.len == 0);
+        named.chain(required)
+    }
+
     fn render_challenges(&mut self, pool: Pool<'_>) -> Result<(), Fault> {
         let at = self.enabled_at;
-        // SAFETY: the strings are the cycle's.
-        let (realm, scopes) = unsafe { (bytes_of(&self.realm), bytes_of(&self.scopes)) };
+        // SAFETY: the string is the cycle's.
+        let realm = unsafe { bytes_of(&self.realm) };
+        let scopes = self.hinted_scopes().collect::<Vec<_>>().join(&b' ');
         let required = policy::texts(self.required_scopes).collect::<Vec<_>>().join(&b' ');
         for (place, error) in self.challenges.iter_mut().zip([
             None,
@@ -254,7 +266,7 @@ impl LocationConf {
             let scopes = match error {
                 Some(ChallengeError::InsufficientScope) if required.is_empty() => continue,
                 Some(ChallengeError::InsufficientScope) => &required,
-                _ => scopes,
+                _ => &scopes,
             };
             let text = challenge::render(realm, scopes, error, self.resource.resource())
                 .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
@@ -269,7 +281,7 @@ impl LocationConf {
             Some(ChallengeError::UseNonce),
         ]) {
             let is_of_scope = error == Some(ChallengeError::InsufficientScope);
-            let scopes = if is_of_scope { &required } else { scopes };
+            let scopes = if is_of_scope { &required } else { &scopes };
             let text = challenge::render_dpop(realm, scopes, error, self.resource.resource())
                 .map_err(|fault: ChallengeFault| Fault { text: fault.to_string(), at })?;
             *place = pool.string(&text).ok_or_else(|| no_memory(at))?;

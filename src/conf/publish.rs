@@ -34,13 +34,11 @@ impl LocationConf {
     /// What the document says of this location. A directive that tells what tokens must be like adds its
     /// part here.
     fn description(&self) -> Description<'_> {
-        // SAFETY: the string is the cycle's.
-        let mentioned = unsafe { bytes_of(&self.scopes) }.split(|&byte| byte == b' ');
-        // Of scopes that are in a challenge, all bytes are ASCII.
-        let scopes = mentioned.chain(policy::texts(self.required_scopes)).map(str::from_utf8);
+        // What challenges say, of a 401 and of a 403. Of scopes that are in one, all bytes are ASCII.
+        let scopes = self.hinted_scopes().chain(policy::texts(self.required_scopes));
         Description {
             authorization_servers: self.resource.authorization_servers().to_vec(),
-            scopes: scopes.flatten().filter(|scope| !scope.is_empty()).collect(),
+            scopes: scopes.flat_map(str::from_utf8).collect(),
             bearer_method: self.bearer_method(),
             takes_proofs: self.binding == binding::REQUIRED,
             certificate_bound: self.binding == binding::REQUIRED,
