@@ -47,7 +47,10 @@ pub(crate) unsafe fn accepted(cycle: &ngx_cycle_t) {
 pub(crate) enum ZoneError {
     #[error("zone \"{0}\" of \"phantom_token_cache_zone\" is declared twice")]
     Duplicate(String),
-    #[error("invalid zone \"{0}\" of \"phantom_token_cache_zone\": it is \"name:size\"")]
+    #[error(
+        "invalid zone \"{0}\" of \"phantom_token_cache_zone\": it is \"name:size\", with the size in \
+         bytes, or with \"k\" or \"m\" behind it in KiB or MiB: there is no \"g\""
+    )]
     Invalid(String),
     #[error("zone \"{0}\" is too small: at least {min}k are needed", min = min_size() / 1024)]
     TooSmall(String),

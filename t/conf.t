@@ -295,6 +295,10 @@ my @http = (
     ['phantom_token_cache_zone other:1m;', qr/other/],
     ['phantom_token_cache_zone off:1m;', qr/off/],
     ['phantom_token_dpop_zone 1k;', qr/"phantom_token_dpop_zone" is too small: at least \d+k are needed/],
+    (map { (
+        ["phantom_token_cache_zone name:$_;", qr/invalid zone "name:$_" of .*"k" or "m" behind it in KiB or MiB: there is no "g"/],
+        ["phantom_token_dpop_zone $_;", qr/"phantom_token_dpop_zone" directive invalid value "$_".*there is no "g"/],
+    ) } qw(1g 1G 1mb)),
     ['phantom_token_dpop_zone name:1m;', qr/"phantom_token_dpop_zone" directive invalid value/],
     ['phantom_token_dpop_zone 1m; phantom_token_dpop_zone 1m;', qr/"phantom_token_dpop_zone" directive is duplicate/],
 );
@@ -360,7 +364,7 @@ my @accepted = (
 );
 
 my $t = Test::Nginx->new()->has(qw(http proxy limit_req))
-    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 45);
+    ->plan(2 * @location + 2 * @duplicates + 2 * @http + @unknown + @accepted + 66);
 
 mkdir $t->testdir() . '/directory';
 $t->write_file('nonce.key', 'x' x 32);
@@ -505,6 +509,20 @@ is($t->conf_fails(conf("$on phantom_token_accept_jwt verify;", 'phantom_token_ac
 like($t->conf_fails(conf("$keys $expected\n\n    $on\n    phantom_token_accept_jwt verify;", '')) // 'accepted',
     qr/"phantom_token_accept_jwt verify" needs "phantom_token_audience".* in .*conf_test\.conf:\d+$/,
     'accept_jwt in http, and no audience');
+
+# Secrets with more around them than one newline.
+my %secrets = ('good' => "hidden-secret", 'newline' => "hidden-secret\n", 'inside' => "hidden secret\n");
+my %odd = ('crlf' => "hidden-secret\r\n", 'blank' => "hidden-secret \n", 'newlines' => "hidden-secret\n\n",
+    'tab' => "hidden-secret\t", 'leading' => " hidden-secret\n", 'crlfs' => "hidden-secret\r\n\r\n");
+for my $name (sort keys %secrets, keys %odd) {
+    $t->write_file("$name.secret", $secrets{$name} // $odd{$name});
+    my @told = grep { /the secret in/ } $t->conf_warnings(conf('', "phantom_token_client_credential gateway file=$name.secret;"));
+    is(scalar(@told), $odd{$name} ? 1 : 0, "a secret, $name: " . ($odd{$name} ? 'warned about' : 'no warning'));
+    next unless $odd{$name};
+    my $what = $name eq 'crlf' ? 'ends with CR LF' : 'begins or ends with a blank or a line break';
+    like("@told", qr{the secret in ".*/$name\.secret" $what.*conf_test\.conf:\d+}, "a secret, $name: how");
+    unlike("@told", qr/hidden/, "a secret, $name: and not what it is");
+}
 
 my @warnings = $t->conf_warnings(conf('', 'phantom_token_jwks file=mixed.jwks;'));
 is(scalar(grep { /phantom_token_jwks/ } @warnings), 1, 'one of three keys is warned about');

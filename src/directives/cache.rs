@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use nginx_sys::{
     ngx_array_t, ngx_command_t, ngx_conf_set_num_slot, ngx_conf_set_size_slot, ngx_conf_t,
-    ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t,
+    ngx_msec_t, ngx_parse_size, ngx_parse_time, ngx_str_t, ngx_uint_t,
 };
 
 use super::argument::{Fault, set, shown, text};
@@ -13,7 +13,7 @@ use crate::cache_zone;
 use crate::code::{conf_error, conf_ok};
 use crate::conf::{LocationConf, MainConf, Position, UNSET, UNSET_NUMBER};
 use crate::guard::guard;
-use crate::log::log_conf;
+use crate::log::{Shown, log_conf};
 use crate::pool::string_over;
 use crate::proof_zone;
 
@@ -48,6 +48,28 @@ pub(super) unsafe extern "C" fn set_dpop_zone(
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
+    let readable = guard(conf_error(), || {
+        // SAFETY: NGINX calls a setter with a live configuration, whose arguments are an array of strings.
+        let (cf, args) = unsafe {
+            let args: *const ngx_array_t = (*cf).args;
+            (&mut *cf, (*args).as_slice::<ngx_str_t>())
+        };
+        let mut value = string_over(text(args.get(1)));
+        // SAFETY: ngx_parse_size reads `len` bytes.
+        if unsafe { ngx_parse_size(&raw mut value) } >= 0 {
+            return conf_ok();
+        }
+        log_conf!(
+            cf,
+            "\"phantom_token_dpop_zone\" directive invalid value \"{}\": it is a size in bytes, or with \"k\" or \"m\" \
+             behind it in KiB or MiB: there is no \"g\"",
+            Shown(text(args.get(1)))
+        );
+        conf_error()
+    });
+    if !readable.is_null() {
+        return readable;
+    }
     // SAFETY: NGINX's own setter, called as NGINX would.
     let noted = unsafe { ngx_conf_set_size_slot(cf, command, conf) };
     if !noted.is_null() {

@@ -10,6 +10,7 @@ use phantom_token_core::{answer, form};
 use super::argument::{Fault, array, compile, read_file, set, shown, text};
 use crate::conf::choice::forward;
 use crate::conf::{Exchange, Parameter, Position, UNSET};
+use crate::log::{Shown, warn_conf};
 use crate::pool::{Pool, push, string_over};
 
 /// `phantom_token_introspection_endpoint uri`
@@ -159,14 +160,33 @@ fn read_secret(cf: &mut ngx_conf_t, pool: Pool<'_>, path: &[u8]) -> Result<Vec<u
     const MAX: u64 = 4096;
     let (path, read) = read_file(cf, pool, path, MAX)?;
     let mut secret = read.map_err(|error| Fault::SecretFile(shown(path), error))?;
+    let mut is_crlf = false;
     if secret.ends_with(b"\n") {
         secret.pop();
-        if secret.ends_with(b"\r") {
+        is_crlf = secret.ends_with(b"\r");
+        if is_crlf {
             secret.pop();
         }
     }
     if secret.is_empty() {
         return Err(Fault::EmptySecretFile(shown(path)));
+    }
+    let has_ends =
+        |is: fn(&u8) -> bool| [secret.first(), secret.last()].into_iter().flatten().any(is);
+    if has_ends(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+        warn_conf!(
+            cf,
+            "the secret in \"{}\" begins or ends with a blank or a line break, which is sent as part of it: only one \
+             newline at its end is cut",
+            Shown(path)
+        );
+    } else if is_crlf {
+        warn_conf!(
+            cf,
+            "the secret in \"{}\" ends with CR LF, both of which are cut: if the CR is part of the secret, write it with \
+             a newline behind it",
+            Shown(path)
+        );
     }
     Ok(secret)
 }
