@@ -46,6 +46,8 @@ pub(crate) const ARRIVED: unsafe extern "C" fn(
 ///
 /// # Safety
 /// Called by NGINX with a live subrequest and the context of its parent.
+// `filter` compares its address: with one.
+#[inline(never)]
 unsafe extern "C" fn arrived(
     question: *mut ngx_http_request_t,
     data: *mut c_void,

@@ -134,6 +134,7 @@ unsafe fn transport(connection: *mut ngx_connection_t) -> *mut ngx_connection_t 
 
 /// Nothing to clean up: the address of this function marks a cleanup whose data is a [`Certificate`]. It may be that
 /// of the function that marks contexts, too; those lie in the pools of requests.
+// As that one: with one address.
 #[cfg(ngx_feature = "http_ssl")]
-#[inline(never)] // one address, in whatever codegen unit
+#[inline(never)]
 unsafe extern "C" fn marker(_data: *mut c_void) {}

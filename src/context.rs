@@ -437,6 +437,6 @@ impl Context {
 }
 
 /// Nothing to clean up: the address of this function marks a cleanup whose data is a [`Context`].
-// A copy in each codegen unit, as small functions get, would have an address in each.
+// A function that may be inlined can have an address in each codegen unit.
 #[inline(never)]
 unsafe extern "C" fn marker(_data: *mut c_void) {}
