@@ -157,6 +157,9 @@ fn claims() {
         ("iat", Some("1699999940"), Ok(())),
         ("iat", Some("1699999939"), Err(ProofError::TooOld)),
         ("iat", Some("1699999940.5"), Ok(())),
+        // It is as old as its whole second says, and as new as the next one.
+        ("iat", Some("1699999939.9"), Err(ProofError::TooOld)),
+        ("iat", Some("1700000029.9"), Ok(())),
         ("iat", Some("0"), Err(ProofError::TooOld)),
         ("iat", Some("-1"), Err(ProofError::TooOld)),
         ("iat", Some("-1e300"), Err(ProofError::TooOld)),

@@ -3,7 +3,7 @@
 use phantom_token_core::jose::{KeyFault, KeySet, KeySetError, MAX_KEYS, MAX_SET};
 use proptest::prelude::*;
 
-use crate::support::{base64, ed25519, keys, new_p256, p256, p384, rsa, set_of};
+use crate::support::{base64, bytes_of, ed25519, keys, new_p256, p256, p384, rsa, set_of};
 
 /// What a set of this one key is.
 fn fault_of(members: &str) -> Option<KeyFault> {
@@ -234,6 +234,22 @@ fn curves() {
     assert_eq!(alg("Ed25519"), None);
     for other in ["Ed448", "ed25519", "X25519", "ES256"] {
         assert_eq!(alg(other), Some(KeyFault::Algorithm), "{other}");
+    }
+    // The same point, divided elsewhere: two keys of other names, and another thumbprint, for one key.
+    for (pair, len) in [(p256(), 32), (p384(), 48)] {
+        let members = pair.members();
+        let value = |name: &str| {
+            let start = members.find(&format!("\"{name}\":\"")).unwrap() + name.len() + 4;
+            members[start..].split('"').next().unwrap().to_owned()
+        };
+        let (x, y) = (value("x"), value("y"));
+        let point = [bytes_of(&x), bytes_of(&y)].concat();
+        assert_eq!(point.len(), 2 * len);
+        for at in [0, 1, len - 1, len + 1, 2 * len - 1, 2 * len] {
+            let (left, right) = point.split_at(at);
+            let divided = members.replace(&x, &base64(left)).replace(&y, &base64(right));
+            assert_eq!(fault_of(&divided), Some(KeyFault::Malformed), "{at}");
+        }
     }
     // No point of the curve.
     let off = |curve: &str, len: usize, x: u8| {
