@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(23);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(28);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -37,6 +37,17 @@ http {
             phantom_token on token=$arg_access_token;
             add_header Cache-Control private always;
             proxy_pass http://api$uri;
+        }
+        # Nobody listens there.
+        location /loud/ {
+            error_log %%TESTDIR%%/loud.log error;
+            phantom_token on token=$arg_access_token;
+            proxy_pass http://127.0.0.1:8099;
+        }
+        location /quiet/ {
+            error_log %%TESTDIR%%/quiet.log crit;
+            phantom_token on token=$arg_access_token;
+            proxy_pass http://127.0.0.1:8099;
         }
         location = /introspect { internal; proxy_pass http://127.0.0.1:8081; }
     }
@@ -82,7 +93,17 @@ for my $case (['', 'no argument'], ['?access_token=', 'an empty one'], ['?Access
 is(call('/argument/?access_token=a%2Bb')->header('WWW-Authenticate'), 'Bearer realm="api", error="invalid_token"',
     'an argument is taken as it stands: percent-encoded it is malformed');
 is(call('/argument/', $token)->status(), 401, 'the header alone does not count');
+
+# The error log: what the documentation says of NGINX's own lines, and how to be without.
+
+for my $path ('loud', 'quiet') {
+    is(call("/$path/?access_token=$token")->status(), 502, "$path: the API is down");
+}
 $t->stop();
+like($t->read_file('loud.log'), qr/connect\(\) failed.* request: "GET \/loud\/\?access_token=\Q$token\E/,
+    'NGINX ends its lines with the request, query string and all');
+unlike($t->read_file('loud.log'), qr/phantom_token: [^"]*\Q$token/, 'ours do not have the token');
+is($t->read_file('quiet.log'), '', 'a log of its own at crit has none');
 my $log = $t->read_file('path.log');
 like($log, qr{^200 /argument/x$}m, 'the log has the path');
 unlike($log, qr/\Q$token/, 'and no token');
