@@ -176,6 +176,9 @@ fn presented<'r>(
     // SAFETY: the source, null or not, is the cycle's.
     let credentials = match unsafe { location.token_source.as_ref() } {
         None => {
+            if context.several.get() {
+                return Err(Reason::SeveralTokens);
+            }
             if request.args().len() > 12 && credentials::in_query(request.args()) {
                 // SAFETY: the value is in the request's memory.
                 let value = unsafe { bytes_of(&context.authorization.get()) };

@@ -188,6 +188,8 @@ pub(crate) struct Context {
     pub(crate) binding_error: Cell<Option<BindingError>>,
     /// The client's `Authorization` value, before anything was replaced.
     pub(crate) authorization: Cell<ngx_str_t>,
+    /// There are several `Authorization` headers: NGINX's error page for that has led the request here.
+    pub(crate) several: Cell<bool>,
     /// The client's `DPoP` header, which is among those that go upstream no longer.
     pub(crate) proof: Cell<Proof>,
     /// The token as the client sent it; empty: none.
@@ -296,6 +298,8 @@ impl Context {
                 reason: Cell::new(None),
                 binding_error: Cell::new(None),
                 authorization: Cell::new(string_over(request.authorization_value())),
+                // No phase runs for such a request before.
+                several: Cell::new(request.is_internal() && request.has_several_authorizations()),
                 // SAFETY: the request is live.
                 proof: Cell::new(unsafe {
                     headers::proof(&raw const (*request.as_ptr()).headers_in.headers)

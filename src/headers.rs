@@ -237,6 +237,15 @@ pub(crate) unsafe fn copy_without(
     Some(())
 }
 
+/// How many headers of that name a list has.
+///
+/// # Safety
+/// `list` is a live list of headers, which nobody changes meanwhile.
+pub(crate) unsafe fn count(list: *const ngx_list_t, name: &[u8]) -> usize {
+    // SAFETY: the caller says so.
+    unsafe { iterate(list) }.filter(|(found, _)| found.eq_ignore_ascii_case(name)).count()
+}
+
 /// The `DPoP` header among those of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Proof {

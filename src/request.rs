@@ -162,6 +162,16 @@ impl<'r> Request<'r> {
         self.authorization().map_or(&[], |header| unsafe { bytes_of(&(*header.as_ptr()).value) })
     }
 
+    /// Whether there are several `Authorization` headers. NGINX refuses that, but with `error_page 400` the request
+    /// goes on with all of them.
+    pub(crate) fn has_several_authorizations(self) -> bool {
+        // SAFETY: the request is live, and nobody changes its headers meanwhile.
+        unsafe {
+            let list = &raw const (*self.as_ptr()).headers_in.headers;
+            headers::count(list, b"authorization") > 1
+        }
+    }
+
     /// The method, as one of `NGX_HTTP_GET` and its like.
     pub(crate) fn method(self) -> usize {
         // SAFETY: the request is live.

@@ -27,6 +27,9 @@ pub(crate) fn forward(
         take_back(request, earlier, location)?;
     }
     remove_carrier(request, location)?;
+    if context.several.get() {
+        take_out(request, |name| name.eq_ignore_ascii_case(b"authorization"))?;
+    }
     if document.is_access_token() && location.forward == forward::JWT {
         put_jwt(request, location, carried)?;
     } else {
@@ -165,12 +168,16 @@ pub(crate) fn strip(
     location: &LocationConf,
     earlier: Option<&LocationConf>,
 ) -> Option<()> {
-    let credentials = request.authorization_value();
-    let token_in_authorization =
-        !matches!(credentials::authorization(credentials), Credentials::None)
-            || !matches!(credentials::dpop(credentials), Credentials::None);
     // SAFETY: the request is live, and nobody changes its headers meanwhile.
-    let proof = unsafe { headers::proof(&raw const (*request.as_ptr()).headers_in.headers) };
+    let (token_in_authorization, proof) = unsafe {
+        let list = &raw const (*request.as_ptr()).headers_in.headers;
+        let has_token = headers::iterate(list).any(|(name, value)| {
+            name.eq_ignore_ascii_case(b"authorization")
+                && (!matches!(credentials::authorization(value), Credentials::None)
+                    || !matches!(credentials::dpop(value), Credentials::None))
+        });
+        (has_token, headers::proof(list))
+    };
     let earlier = earlier.unwrap_or(location);
     let asserted =
         [&location.header, &location.envelope_header, &earlier.header, &earlier.envelope_header]
