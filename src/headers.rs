@@ -124,7 +124,7 @@ unsafe fn take_out(list: *mut ngx_list_t, at: Place, pool: Pool<'_>) -> Option<P
         let was_last = (*list).last == part;
         let elements = (*part).elts.cast::<ngx_table_elt_t>();
         let next = if count == 1 {
-            unlink(list, at)
+            unlink(list, at, pool)?
         } else if index == 0 {
             (*part).elts = elements.add(1).cast();
             (*part).nelts = count - 1;
@@ -159,10 +159,10 @@ unsafe fn take_out(list: *mut ngx_list_t, at: Place, pool: Pool<'_>) -> Option<P
 ///
 /// # Safety
 /// As of `take_out`.
-unsafe fn unlink(list: *mut ngx_list_t, at: Place) -> Place {
+unsafe fn unlink(list: *mut ngx_list_t, at: Place, pool: Pool<'_>) -> Option<Place> {
     let Place { previous, part, .. } = at;
     // SAFETY: as the caller says.
-    unsafe {
+    Some(unsafe {
         let next = (*part).next;
         if !previous.is_null() {
             (*previous).next = next;
@@ -171,7 +171,10 @@ unsafe fn unlink(list: *mut ngx_list_t, at: Place) -> Place {
             }
             Place { previous, part: next, index: 0 }
         } else if next.is_null() {
-            // The first part lies in the list itself: it stays, empty, with room for one element.
+            // The first part lies in the list itself: it stays, empty. The next push gets another place than the
+            // element's, to which NGINX may keep a pointer.
+            let room = ngx_palloc(pool.as_ptr(), size_of::<ngx_table_elt_t>());
+            (*part).elts = NonNull::new(room)?.as_ptr();
             (*part).nelts = 0;
             Place { previous, part, index: 0 }
         } else {
@@ -181,7 +184,7 @@ unsafe fn unlink(list: *mut ngx_list_t, at: Place) -> Place {
             }
             Place { previous, part, index: 0 }
         }
-    }
+    })
 }
 
 /// Gives a subrequest a list of headers of its own, a copy without those that `unwanted` says so of: it

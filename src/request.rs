@@ -6,8 +6,8 @@ use core::ptr::NonNull;
 
 use nginx_sys::{
     ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_log_t, ngx_str_t,
-    ngx_table_elt_t, ngx_timeofday,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_request_t,
+    ngx_log_t, ngx_str_t, ngx_table_elt_t, ngx_timeofday, ngx_variable_value_t,
 };
 use phantom_token_core::record::UnixMillis;
 
@@ -251,6 +251,26 @@ impl<'r> Request<'r> {
             }
             Some(bytes_of(&text))
         }
+    }
+
+    /// Gives a subrequest variables of its own, with the values that its parent has now: NGINX has them share one
+    /// array. `None`: no memory.
+    pub(crate) fn own_variables(self) -> Option<()> {
+        // SAFETY: the request is live, as is its parent, and an array of variables has a value for each that is indexed.
+        unsafe {
+            let request = self.as_ptr();
+            let shared = (*request).variables;
+            if (*request).parent.is_null() || (*(*request).parent).variables != shared {
+                return Some(());
+            }
+            let index = ngx_http_core_module.ctx_index;
+            let main = (*(*request).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>();
+            let count = (*main).variables.nelts;
+            let own = self.pool().zeroed_array::<ngx_variable_value_t>(count)?.as_ptr();
+            core::ptr::copy_nonoverlapping(shared, own, count);
+            (*request).variables = own;
+        }
+        Some(())
     }
 
     /// Forgets the cached value of an indexed variable, so that who asks next sees the header anew.

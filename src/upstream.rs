@@ -199,6 +199,10 @@ pub(crate) fn strip(
     strip_asserted(request, location, None)?;
     strip_asserted(request, earlier, None)?;
     remove_carrier(request, location)?;
+    if !request.is_main() {
+        // What it finds gone is there for its parent.
+        request.own_variables()?;
+    }
     forget_variables(request, location);
     Some(())
 }
@@ -247,18 +251,7 @@ fn remove_cookie(request: Request<'_>, cookie: &[u8]) -> Option<()> {
         // Its own list first: the values below are the parent's otherwise.
         take_out(request, |_| false)?;
         // Nor do `$http_cookie` and its like read the parent's.
-        // SAFETY: the request is live, and the field its own.
-        unsafe {
-            let headers_in = &raw mut (*request.as_ptr()).headers_in;
-            #[cfg(nginx1_23_0)]
-            {
-                (*headers_in).cookie = ptr::null_mut();
-            }
-            #[cfg(not(nginx1_23_0))]
-            {
-                (*headers_in).cookies.nelts = 0;
-            }
-        }
+        forget_cookies(request);
     }
     // SAFETY: the list of headers is the request's own; a value is replaced by another one of its pool.
     unsafe {
@@ -283,10 +276,25 @@ fn remove_cookie(request: Request<'_>, cookie: &[u8]) -> Option<()> {
     take_out_empty_cookies(request)
 }
 
+/// Has NGINX find no cookies.
+fn forget_cookies(request: Request<'_>) {
+    // SAFETY: the request is live, and the field its own.
+    unsafe {
+        let headers_in = &raw mut (*request.as_ptr()).headers_in;
+        #[cfg(nginx1_23_0)]
+        {
+            (*headers_in).cookie = ptr::null_mut();
+        }
+        #[cfg(not(nginx1_23_0))]
+        {
+            (*headers_in).cookies.nelts = 0;
+        }
+    }
+}
+
 /// A Cookie header of which nothing is left does not go upstream.
 fn take_out_empty_cookies(request: Request<'_>) -> Option<()> {
-    // SAFETY: as of `take_out`. NGINX keeps pointers to Cookie headers: those go on pointing to elements
-    // that are no longer in the list, live in the pool, and hold no value.
+    // SAFETY: as of `take_out`. NGINX's pointers to Cookie headers go before these do.
     unsafe {
         let headers_in = ptr::from_ref(&(*request.as_ptr()).headers_in);
         let mut part: *const ngx_list_part_t = &raw const (*headers_in).headers.part;
@@ -302,6 +310,7 @@ fn take_out_empty_cookies(request: Request<'_>) -> Option<()> {
             part = (*part).next;
         }
         if empty && !other {
+            forget_cookies(request);
             return take_out(request, |name| name.eq_ignore_ascii_case(b"cookie"));
         }
     }
