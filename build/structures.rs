@@ -78,7 +78,7 @@ pub(crate) const ALWAYS: &[Structure] = &[
     Structure {
         name: "ngx_http_core_loc_conf_t",
         module: "core_location",
-        fields: &["name", "locations", "handler", "internal"],
+        fields: &["name", "locations", "handler", "internal", "error_pages", "post_action"],
         bits: &["noname", "named"],
     },
     plain(
@@ -166,6 +166,7 @@ pub(crate) const ALWAYS: &[Structure] = &[
             "count",
             "blocked",
             "cached",
+            "uri_changed",
             "uri_changes",
             "header_only",
             "keepalive",

@@ -64,6 +64,11 @@ pub(crate) unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx
         }
         match context.stage.get() {
             Stage::Open | Stage::Applied => decide(request, context),
+            Stage::Waiting if !context.asking.get() && context.waiter.get().is_null() => {
+                // NGINX took it away from its wait (post_action), and brought it back.
+                context.stage.set(Stage::Open);
+                decide(request, context)
+            }
             Stage::Waiting if wait_is_over(context) => {
                 context.took.set(Some(elapsed(context)));
                 give_up(request, context)
@@ -318,7 +323,11 @@ fn apply(request: Request<'_>, context: &Context, outcome: Outcome) -> ngx_int_t
             context.location.set(location);
             match upstream::forward(request, context, location, carried, record.document) {
                 Some(()) => OK,
-                None => FAULT,
+                None => {
+                    // The token may still be where it was.
+                    context.stage.set(Stage::Open);
+                    FAULT
+                }
             }
         }
         Outcome::Refused { reason, retry_after } => refuse(request, context, reason, retry_after),

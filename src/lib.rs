@@ -22,6 +22,7 @@ mod code;
 mod conf;
 mod context;
 mod directives;
+mod entry;
 mod filter;
 mod flight;
 mod guard;

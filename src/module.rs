@@ -16,7 +16,9 @@ use crate::conf::{self, ServerConf};
 use crate::guard::guard;
 use crate::log::{log, log_conf};
 use crate::pool::{Pool, bytes_of};
-use crate::{access, cache_zone, directives, filter, host, key_sets, precontent, slot, variables};
+use crate::{
+    access, cache_zone, directives, entry, filter, host, key_sets, precontent, slot, variables,
+};
 
 /// The name after which the module is called in all tables.
 const NAME: &core::ffi::CStr = c"ngx_http_phantom_token_module";
@@ -116,7 +118,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             let index = ngx_http_core_module.ctx_index;
             (*(*context).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
         };
-        let handlers: [(usize, ngx_http_handler_pt); 2] = [
+        // SAFETY: as above.
+        let can_be_led_away = conf::main_conf(unsafe { &*cf }).can_be_led_away.get();
+        let entry: ngx_http_handler_pt = if can_be_led_away { Some(entry::handler) } else { None };
+        let handlers: [(usize, ngx_http_handler_pt); 3] = [
+            (nginx_sys::ngx_http_phases_NGX_HTTP_REWRITE_PHASE as usize, entry),
             (nginx_sys::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize, Some(access::handler)),
             (
                 nginx_sys::ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize,
@@ -124,6 +130,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             ),
         ];
         for (phase, handler) in handlers {
+            if handler.is_none() {
+                continue;
+            }
             // SAFETY: the core module has made an array of handlers for each phase.
             let slot = unsafe {
                 match (*main).phases.get_mut(phase) {

@@ -14,6 +14,7 @@ use crate::binding;
 use crate::code::DECLINED;
 use crate::conf::LocationConf;
 use crate::context::{Context, Outcome, Stage};
+use crate::entry;
 use crate::guard::guard;
 use crate::policy;
 use crate::question;
@@ -83,9 +84,9 @@ fn verdict(done: Option<()>) -> ngx_int_t {
     if done.is_some() { DECLINED } else { FAULT }
 }
 
-/// A location that is off has nothing to remove but what clients send under the names of its own headers, and
-/// from a request that NGINX took away from its wait for a verdict (post_action): it carries the token out of a
-/// location that is on.
+/// A location that is off has nothing to remove but what clients send under the names of its own headers, and from a
+/// request that NGINX took out of a location that is on before it was decided there (post_action, error_page), and from
+/// subrequests of such a one.
 fn leave(
     request: Request<'_>,
     location: &LocationConf,
@@ -98,16 +99,22 @@ fn leave(
             return FAULT;
         }
     }
-    let Some(context) = known.filter(|_| request.is_main()) else { return DECLINED };
-    // SAFETY: the context lives in the pool of the request.
-    let context = unsafe { context.as_ref() };
-    if context.stage.get() != Stage::Waiting {
-        return DECLINED;
-    }
-    question::stop_waiting(context);
-    // SAFETY: the location where the request waited is the cycle's.
-    match unsafe { context.location.get().as_ref() } {
-        Some(location) => verdict(upstream::strip(request, location, None)),
-        None => DECLINED,
-    }
+    let main = request.main();
+    let from = match known {
+        // SAFETY: the context lives in the pool of the main request.
+        Some(context) => unsafe {
+            let context = context.as_ref();
+            if context.stage.get() == Stage::Applied {
+                return DECLINED;
+            }
+            if request.is_main() {
+                question::stop_waiting(context);
+            }
+            // The location where the request waited is the cycle's; null: it has been stripped before.
+            context.location.get().as_ref()
+        },
+        None if main.is_internal() || !request.is_main() => entry::location_of(main),
+        None => None,
+    };
+    from.map_or(DECLINED, |location| verdict(upstream::strip(request, location, None)))
 }

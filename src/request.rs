@@ -57,6 +57,12 @@ impl<'r> Request<'r> {
         unsafe { bits::request::INTERNAL.is_set(self.as_ptr()) }
     }
 
+    /// `rewrite` has sent it on: what NGINX knows of a location is not where it goes.
+    pub(crate) fn is_rewritten(self) -> bool {
+        // SAFETY: the request is live.
+        unsafe { bits::request::URI_CHANGED.is_set(self.as_ptr()) }
+    }
+
     /// The pool of the request.
     pub(crate) fn pool(self) -> Pool<'r> {
         // SAFETY: a live request has a pool, which lives as long.

@@ -42,6 +42,11 @@ impl LocationConf {
         if self.binding != binding::OFF {
             main_conf(cf).takes_proofs.set(true);
         }
+        // The core module has merged the level before.
+        let core = core_of(cf);
+        if !core.error_pages.is_null() || core.post_action.len != 0 {
+            main_conf(cf).can_be_led_away.set(true);
+        }
         self.check_binding(cf)?;
         self.check_keys(cf)?;
         self.verifies_presented = self.check_presented(cf)?;

@@ -26,6 +26,9 @@ pub(crate) struct MainConf {
     pub(crate) zones: *mut ngx_array_t,
     /// `phantom_token on` is somewhere: the default zone is needed.
     pub(crate) used: Cell<bool>,
+    /// A location that is on has an `error_page` or `post_action`, which requests may follow before it is decided about
+    /// their tokens.
+    pub(crate) can_be_led_away: Cell<bool>,
     /// DPoP proofs are checked somewhere: their zone is needed.
     pub(crate) takes_proofs: Cell<bool>,
     /// `phantom_token_dpop_zone`, in bytes; `usize::MAX` where it is not said.
@@ -55,6 +58,7 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
         pool.place(MainConf {
             zones,
             used: Cell::new(false),
+            can_be_led_away: Cell::new(false),
             takes_proofs: Cell::new(false),
             proof_zone_size: usize::MAX,
             proof_zone: Cell::new(ptr::null()),
