@@ -222,6 +222,13 @@ pub(crate) unsafe fn leave(waiter: NonNull<Waiter>) {
         if bits::event::POSTED.is_set(event) {
             event::take_back(event);
         }
+        // Whatever woke the request: what to do when the client goes is for others to say now (proxy_ignore_client_abort),
+        // and where the request asks for those who wait, it is not for the client.
+        let request = (*waiter).request;
+        let test: unsafe extern "C" fn(*mut ngx_http_request_t) = ngx_http_test_reading;
+        if (*request).read_event_handler.is_some_and(|handler| ptr::fn_addr_eq(handler, test)) {
+            (*request).read_event_handler = Some(ngx_http_block_reading);
+        }
     }
 }
 
