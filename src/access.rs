@@ -17,7 +17,7 @@ use crate::binding as sender;
 use crate::by_value;
 use crate::code::{AGAIN, DECLINED, OK};
 use crate::conf::choice::{binding, forward, preflight};
-use crate::conf::{LocationConf, TokenSource};
+use crate::conf::{Carrier, LocationConf, TokenSource};
 use crate::context::{CacheStatus, Carried, Context, Doubt, Outcome, Stage};
 use crate::flight;
 use crate::guard::guard;
@@ -205,8 +205,8 @@ fn presented<'r>(
                 credentials => credentials,
             }
         }
-        Some(source) if is_known(source, context) => {
-            // What carried it is gone since the first visit.
+        Some(source) if is_known(request, source, context) => {
+            // What carried it is gone since the first visit, or nobody has set the variable since.
             // SAFETY: as above.
             credentials::bare(unsafe { bytes_of(&context.token.get()) })
         }
@@ -227,15 +227,29 @@ fn presented<'r>(
     }
 }
 
-/// Whether the token was read from this variable on an earlier visit.
-fn is_known(source: &TokenSource, context: &Context) -> bool {
+/// Whether the token is the one that was read from this variable on an earlier visit.
+fn is_known(request: Request<'_>, source: &TokenSource, context: &Context) -> bool {
     // SAFETY: sources and their names are the cycle's.
-    unsafe {
-        context
-            .token_source
-            .get()
-            .as_ref()
-            .is_some_and(|known| bytes_of(&known.name) == bytes_of(&source.name))
+    let known = unsafe { context.token_source.get().as_ref() }
+        // SAFETY: as above.
+        .filter(|known| unsafe { bytes_of(&known.name) == bytes_of(&source.name) })
+        .is_some_and(|known| known.carrier.is(source.carrier));
+    let is_read_from_it = !source.is_carrier_named && !matches!(source.carrier, Carrier::Other);
+    if !known || is_read_from_it || !request.has_variable(source.index) {
+        return known;
+    }
+    // `set` may have made another one of it for this location.
+    // SAFETY: the variable was compiled for this configuration.
+    match unsafe { request.evaluate(source.value) } {
+        // What it was made of may be what is gone.
+        Some(b"") => source.is_carrier_named,
+        Some(value) => match context.outcome() {
+            // Or it is made of what has taken the token's place.
+            // SAFETY: the document is in the request's memory.
+            Some(Outcome::Active { carried, .. }) => unsafe { value == bytes_of(&carried.bare()) },
+            _ => false,
+        },
+        None => false,
     }
 }
 

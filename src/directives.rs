@@ -14,10 +14,10 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
-    NGX_CONF_TAKE1234, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_enum_t,
-    ngx_conf_set_enum_slot, ngx_conf_set_msec_slot, ngx_conf_set_size_slot, ngx_conf_set_str_slot,
-    ngx_conf_t, ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
+    NGX_CONF_TAKE123, NGX_CONF_TAKE1234, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t,
+    ngx_conf_enum_t, ngx_conf_set_enum_slot, ngx_conf_set_msec_slot, ngx_conf_set_size_slot,
+    ngx_conf_set_str_slot, ngx_conf_t, ngx_http_set_complex_value_slot, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_string;
 
@@ -95,7 +95,7 @@ static mut CACHE_CONTROL: [ngx_conf_enum_t; 4] = [
 
 /// NGINX's table of the module's directives.
 pub(crate) static mut COMMANDS: [ngx_command_t; 45] = [
-    directive(ngx_string!("phantom_token"), NGX_CONF_TAKE12, set_phantom_token, 0),
+    directive(ngx_string!("phantom_token"), NGX_CONF_TAKE123, set_phantom_token, 0),
     directive(
         ngx_string!("phantom_token_introspection_endpoint"),
         NGX_CONF_TAKE1,

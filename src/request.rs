@@ -279,6 +279,12 @@ impl<'r> Request<'r> {
         Some(())
     }
 
+    /// Whether an indexed variable has a value since it was forgotten.
+    pub(crate) fn has_variable(self, index: usize) -> bool {
+        // SAFETY: as of `forget_variable`.
+        unsafe { bits::variable_value::VALID.is_set((*self.as_ptr()).variables.add(index)) }
+    }
+
     /// Forgets the cached value of an indexed variable, so that who asks next sees the header anew.
     pub(crate) fn forget_variable(self, index: usize) {
         // SAFETY: `index` was given by ngx_http_get_variable_index for this configuration, and every

@@ -4,8 +4,9 @@ use nginx_sys::{ngx_http_complex_value_t, ngx_str_t};
 use phantom_token_core::dpop::Nonces;
 
 use crate::headers;
+use crate::pool::bytes_of;
 
-/// `token=$variable`: where the token is instead of `Authorization`.
+/// `token=$variable [from=…]`: where the token is instead of `Authorization`.
 pub(crate) struct TokenSource {
     /// The variable.
     pub(crate) value: *mut ngx_http_complex_value_t,
@@ -14,17 +15,36 @@ pub(crate) struct TokenSource {
     pub(crate) index: usize,
     /// What the variable reads, so that it can be kept from the upstream.
     pub(crate) carrier: Carrier,
+    /// `from=` has named it: the variable's name does not.
+    pub(crate) is_carrier_named: bool,
 }
 
 /// What carries the token of a `token=` variable.
 #[derive(Clone, Copy)]
 pub(crate) enum Carrier {
-    /// `$http_name`: the request header of this name (as the variable spells it).
+    /// `$http_name`, `from=header:name`: the request header of this name, with `_` or `-`.
     Header(ngx_str_t),
-    /// `$cookie_name`: the cookie of this name.
+    /// `$cookie_name`, `from=cookie:name`: the cookie of this name.
     Cookie(ngx_str_t),
     /// Anything else: left alone.
     Other,
+}
+
+impl Carrier {
+    /// Whether the two are one.
+    pub(crate) fn is(self, other: Self) -> bool {
+        // SAFETY: names are the cycle's.
+        unsafe {
+            match (self, other) {
+                (Self::Header(one), Self::Header(other)) => {
+                    headers::same_name(bytes_of(&one), bytes_of(&other))
+                }
+                (Self::Cookie(one), Self::Cookie(other)) => bytes_of(&one) == bytes_of(&other),
+                (Self::Other, Self::Other) => true,
+                _ => false,
+            }
+        }
+    }
 }
 
 /// One `phantom_token_introspection_parameter`.

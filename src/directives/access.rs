@@ -12,7 +12,7 @@ use crate::conf::{Carrier, LocationConf, Position, SetHeader, TokenSource, UNSET
 use crate::headers;
 use crate::pool::{Pool, bytes_of, push};
 
-/// `phantom_token on | off [token=$variable]`
+/// `phantom_token on | off [token=$variable [from=cookie:NAME | from=header:NAME]]`
 pub(super) unsafe extern "C" fn set_phantom_token(
     cf: *mut ngx_conf_t,
     _command: *mut ngx_command_t,
@@ -32,7 +32,8 @@ pub(super) unsafe extern "C" fn set_phantom_token(
         if let Some(arg) = args.get(1) {
             let arg = text(Some(arg));
             let value = arg.strip_prefix(b"token=").ok_or_else(|| Fault::Switch(shown(arg)))?;
-            conf.token_source = token_source(cf, pool, value)?;
+            let from = args.get(2).map(|from| text(Some(from)));
+            conf.token_source = token_source(cf, pool, value, from)?;
         }
         if conf.is_on() {
             use_module(cf);
@@ -51,6 +52,7 @@ fn token_source(
     cf: &mut ngx_conf_t,
     pool: Pool<'_>,
     value: &[u8],
+    from: Option<&[u8]>,
 ) -> Result<*const TokenSource, Fault> {
     let name = variable_name(value).ok_or(Fault::TokenSource)?;
     if name == b"http_authorization" {
@@ -66,14 +68,41 @@ fn token_source(
     } else {
         Carrier::Other
     };
+    let carrier = match (from, carrier) {
+        (None, carrier) => carrier,
+        (Some(from), Carrier::Other) => named_carrier(pool, from)?,
+        // The variable's own name says it.
+        (Some(from), _) => return Err(Fault::TokenFrom(shown(from))),
+    };
     let compiled = compile(cf, value)?;
     let value = pool.place(compiled).ok_or(Fault::NoMemory)?.as_ptr();
     let mut name = pool.string(name).ok_or(Fault::NoMemory)?;
     // SAFETY: the name is the cycle's, as NGINX expects.
     let index = unsafe { ngx_http_get_variable_index(cf, &raw mut name) };
     let index = usize::try_from(index).map_err(|_| Fault::Logged)?;
-    let source = pool.place(TokenSource { value, name, index, carrier }).ok_or(Fault::NoMemory)?;
-    Ok(source.as_ptr())
+    let is_carrier_named = from.is_some();
+    let source = TokenSource { value, name, index, carrier, is_carrier_named };
+    Ok(pool.place(source).ok_or(Fault::NoMemory)?.as_ptr())
+}
+
+/// Reads `from=cookie:NAME` or `from=header:NAME`.
+fn named_carrier(pool: Pool<'_>, from: &[u8]) -> Result<Carrier, Fault> {
+    // RFC 9110 section 5.6.2: what names of headers and cookies consist of.
+    let is_name = |name: &[u8]| {
+        let is_token =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        !name.is_empty() && name.iter().all(is_token)
+    };
+    let fault = || Fault::TokenFrom(shown(from));
+    let carrier = from.strip_prefix(b"from=").ok_or_else(fault)?;
+    if let Some(name) = carrier.strip_prefix(b"cookie:").filter(|name| is_name(name)) {
+        return Ok(Carrier::Cookie(pool.string(name).ok_or(Fault::NoMemory)?));
+    }
+    let name = carrier.strip_prefix(b"header:").filter(|name| is_name(name)).ok_or_else(fault)?;
+    if is_reserved(name) {
+        return Err(Fault::ReservedHeader(shown(name)));
+    }
+    Ok(Carrier::Header(pool.string(name).ok_or(Fault::NoMemory)?))
 }
 
 /// Headers that NGINX keeps pointers to or writes by itself: they can neither be taken out nor set.

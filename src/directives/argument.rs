@@ -32,6 +32,11 @@ pub(super) enum Fault {
     #[error("has an invalid \"token=\": it names one variable, as in \"token=$cookie_session\"")]
     TokenSource,
     #[error(
+        "has an invalid parameter \"{0}\": behind \"token=$variable\" it is \"from=cookie:NAME\" or \"from=header:NAME\", \
+         for a variable that is not $http_NAME or $cookie_NAME itself"
+    )]
+    TokenFrom(String),
+    #[error(
         "has an invalid value \"{0}\": it names one variable, as in \"phantom_token_client_certificate \
          $http_x_client_cert\""
     )]
