@@ -22,6 +22,9 @@ pub enum ClaimError {
     /// It could end a header line, or be cut by whoever reads it.
     #[error("has a control character in it")]
     Control,
+    /// HTTP takes it for no part of a value: who reads the header would see another text (RFC 9110 section 5.5).
+    #[error("begins or ends with a blank")]
+    Blank,
     /// The caller's room is shorter than the claim.
     #[error("finds no room")]
     NoRoom,
@@ -129,7 +132,7 @@ impl Claim<'_> {
     /// object as JSON; null as nothing.
     ///
     /// # Errors
-    /// [`ClaimError::Control`] for what no header can carry as it is.
+    /// [`ClaimError::Control`] and [`ClaimError::Blank`] for what no header can carry as it is.
     pub fn text(&self, room: &mut [u8]) -> Result<usize, ClaimError> {
         let mut out = Out { room, len: 0 };
         match self.value.as_bytes().first() {
@@ -148,6 +151,9 @@ impl Claim<'_> {
         let text = core::str::from_utf8(text).map_err(|_| ClaimError::Unreadable)?;
         if text.chars().any(char::is_control) {
             return Err(ClaimError::Control);
+        }
+        if text.trim().len() != text.len() {
+            return Err(ClaimError::Blank);
         }
         Ok(out.len)
     }
@@ -282,6 +288,16 @@ mod tests {
         ] {
             assert_eq!(text(value), Err(ClaimError::Control), "{value:?}");
         }
+    }
+
+    #[test]
+    fn blanks_at_the_ends() {
+        for value in
+            [r#"" admin""#, r#""admin ""#, r#"" ""#, r#""\u0020a""#, "\"a\u{a0}\"", "\"\u{3000}a\""]
+        {
+            assert_eq!(text(value), Err(ClaimError::Blank), "{value:?}");
+        }
+        assert_eq!(text(r#""a b""#).as_deref(), Ok("a b"));
     }
 
     #[test]

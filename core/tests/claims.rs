@@ -149,7 +149,13 @@ proptest! {
     #[test]
     fn strings_are_what_they_mean(string in string()) {
         let meant: String = serde_json::from_str(&string).unwrap();
-        let expected = if meant.chars().any(char::is_control) { Err(ClaimError::Control) } else { Ok(meant) };
+        let expected = if meant.chars().any(char::is_control) {
+            Err(ClaimError::Control)
+        } else if meant.starts_with(char::is_whitespace) || meant.ends_with(char::is_whitespace) {
+            Err(ClaimError::Blank)
+        } else {
+            Ok(meant)
+        };
         prop_assert_eq!(text(&string)?, expected);
     }
 

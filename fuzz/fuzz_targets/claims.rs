@@ -47,6 +47,7 @@ fuzz_target!(|input: &[u8]| {
         (Ok(None), None) => {}
         (Ok(Some(Ok(text))), Some(Ok(expected))) => assert_eq!(text, expected),
         (Ok(Some(Err(ClaimError::Control))), Some(Err(Refused::Control))) => {}
+        (Ok(Some(Err(ClaimError::Blank))), Some(Err(Refused::Blank))) => {}
         (Err(ClaimError::Repeated), Some(Err(Refused::Repeated))) => {}
         (found, expected) => panic!("{found:?} instead of {expected:?}"),
     }

@@ -11,6 +11,8 @@ pub enum Refused {
     Repeated,
     /// It has a control character in it.
     Control,
+    /// It begins or ends with a blank.
+    Blank,
 }
 
 /// The claims of a document that was judged.
@@ -41,7 +43,12 @@ pub fn text(claims: &Object, name: &[u8]) -> Option<Result<String, Refused>> {
         [(_, value)] => {
             let text = flat(value);
             let is_unsafe = text.chars().any(|it| matches!(it, '\0'..='\x1f' | '\x7f'..='\u{9f}'));
-            Some(if is_unsafe { Err(Refused::Control) } else { Ok(text) })
+            let is_cut = text.trim() != text;
+            Some(match (is_unsafe, is_cut) {
+                (true, _) => Err(Refused::Control),
+                (_, true) => Err(Refused::Blank),
+                _ => Ok(text),
+            })
         }
         _ => Some(Err(Refused::Repeated)),
     }
