@@ -1,7 +1,7 @@
 //! Asks the C compiler how it lays out NGINX's structures; see the crate phantom-token-layout.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use phantom_token_layout::{Layout, Structure, c_source};
@@ -42,15 +42,34 @@ pub(crate) fn run(has: &[String]) -> Result<(), Box<dyn Error>> {
 }
 
 /// Compiles for the target, as NGINX itself was.
-fn compile(source: &Path) -> Result<std::path::PathBuf, Box<dyn Error>> {
+fn compile(source: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut build = cc::Build::new();
-    build.file(source).cargo_metadata(false).warnings(false).debug(false);
-    // The object file has to hold the constants themselves.
-    build.flag("-fno-lto").flag("-Wno-overflow");
+    build.cargo_metadata(false).warnings(false).debug(false);
     build.includes(env::split_paths(&variable("DEP_NGINX_INCLUDE").unwrap_or_default()));
-    for define in variable("DEP_NGINX_CFLAGS").unwrap_or_default().split_whitespace() {
+    for define in defines() {
         build.flag(define);
     }
-    let objects = build.try_compile_intermediates()?;
-    objects.into_iter().next().ok_or_else(|| "the C compiler left no object file".into())
+    let object = source.with_extension("o");
+    let mut command = build.try_get_compiler()?.to_command();
+    // Last, whatever CFLAGS says: the object file has to hold the constants themselves.
+    command.args(["-w", "-fno-lto", "-c", "-o"]).arg(&object).arg(source);
+    let status = command.status()?;
+    if !status.success() {
+        return Err(format!(
+            "the C compiler cannot compile the layout probe ({status}): {command:?}"
+        )
+        .into());
+    }
+    Ok(object)
+}
+
+/// The `-D` flags that NGINX is compiled with, one after the other in one text. nginx-sys 0.5 gives them to cargo in a
+/// way that makes another variable of them than it means to.
+fn defines() -> Vec<String> {
+    let text = variable("DEP_NGINX_CFLAGS").or_else(|| {
+        let metadata = variable("DEP_NGINX_METADATA")?;
+        metadata.strip_prefix("cflags=").map(str::to_owned)
+    });
+    let text = format!(" {}", text.unwrap_or_default());
+    text.split(" -D").skip(1).map(|define| format!("-D{define}")).collect()
 }

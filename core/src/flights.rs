@@ -14,6 +14,7 @@ mod table;
 mod tests;
 
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
@@ -114,6 +115,9 @@ pub struct Flights {
     /// This process has emptied the table, and has not said so yet.
     emptied: Cell<bool>,
     held_up: HeldUp,
+    /// Questions of this process that ended while the table could not be had: they are given up when it is had again.
+    /// Never dropped, since a handle may lie in memory where nothing is; it is empty but for such a time.
+    owed: ManuallyDrop<Cell<Vec<Ticket>>>,
 }
 
 impl Flights {
@@ -172,7 +176,13 @@ impl Flights {
         if slots == 0 || !aligned || u32::try_from(slots).is_err() {
             return Err(FlightsError::Region);
         }
-        Ok(Self { base, slots, emptied: Cell::new(false), held_up: HeldUp::default() })
+        Ok(Self {
+            base,
+            slots,
+            emptied: Cell::new(false),
+            held_up: HeldUp::default(),
+            owed: ManuallyDrop::default(),
+        })
     }
 
     /// How many slots there are: no limit beyond it can be kept.
@@ -264,19 +274,21 @@ impl Flights {
     }
 
     fn end(&self, ticket: Ticket, change: impl FnOnce(&mut Slot)) {
-        let Some(mut table) = self.lock() else { return };
-        if table.is_current(ticket) && matches!(table.slot(ticket.slot).state, ASKING | APART) {
-            table.change();
-            change(table.slot_mut(ticket.slot));
-            table.shrink();
-            table.done();
-        }
+        let Some(mut table) = self.lock() else {
+            // Else the question would count as one in flight for as long as this process lives.
+            let mut owed = self.owed.take();
+            owed.push(ticket);
+            self.owed.set(owed);
+            return;
+        };
+        table.end(ticket, change);
     }
 
     /// What has become of the question that is followed.
     #[must_use]
     pub fn poll(&self, ticket: Ticket, now: u64, is_alive: impl Fn(i32) -> bool) -> Poll {
-        let Some(table) = self.lock() else { return Poll::Gone };
+        // Who follows has a time of its own to wait, and nothing better to do than to look again.
+        let Some(table) = self.lock() else { return Poll::Pending };
         if !table.is_current(ticket) {
             return Poll::Gone;
         }
@@ -353,11 +365,7 @@ impl Flights {
         // SAFETY: the header lies within the region; the lock was made with it, and is for sharing, as is the
         // flag.
         let (lock, dirty) = unsafe { (&(*header).lock, &(*header).dirty) };
-        let acquired = match lock.try_acquire() {
-            Acquired::Busy => self.held_up.wait_for(lock, 0),
-            acquired => acquired,
-        };
-        match acquired {
+        match self.held_up.acquire(lock, 0) {
             Acquired::Free => {}
             Acquired::OwnerDied => {
                 dirty.store(1, Ordering::Release);
@@ -384,6 +392,10 @@ impl Flights {
         if dirty.load(Ordering::Relaxed) != 0 {
             table.empty();
             self.emptied.set(true);
+        }
+        let owed = self.owed.take();
+        for ticket in &owed {
+            table.end(*ticket, |slot| *slot = Slot::EMPTY);
         }
         Some(table)
     }

@@ -137,18 +137,38 @@ pub(crate) struct HeldUp {
 }
 
 impl HeldUp {
-    /// Waits for a lock that is not free, the one of that number (modulo 64).
+    /// Takes a lock, the one of that number (modulo 64), and waits for it if need be. Uncontended, this is no system call.
+    #[inline]
+    pub(crate) fn acquire(&self, lock: &Lock, number: usize) -> Acquired {
+        match lock.try_acquire() {
+            Acquired::Busy => self.wait_for(lock, number),
+            acquired => {
+                if self.locks.get() != 0 {
+                    self.note(number, false);
+                }
+                acquired
+            }
+        }
+    }
+
     #[cold]
-    pub(crate) fn wait_for(&self, lock: &Lock, number: usize) -> Acquired {
-        let bit = 1 << (number % 64);
+    fn wait_for(&self, lock: &Lock, number: usize) -> Acquired {
         let mut acquired = lock.spin();
-        if matches!(acquired, Acquired::Busy) && self.locks.get() & bit == 0 {
+        if matches!(acquired, Acquired::Busy) && self.locks.get() & Self::bit(number) == 0 {
             acquired = lock.wait();
             self.is_news.set(self.is_news.get() | matches!(acquired, Acquired::Busy));
         }
-        let others = self.locks.get() & !bit;
-        self.locks.set(if matches!(acquired, Acquired::Busy) { others | bit } else { others });
+        self.note(number, matches!(acquired, Acquired::Busy));
         acquired
+    }
+
+    fn bit(number: usize) -> u64 {
+        1 << (number % 64)
+    }
+
+    fn note(&self, number: usize, in_vain: bool) {
+        let others = self.locks.get() & !Self::bit(number);
+        self.locks.set(if in_vain { others | Self::bit(number) } else { others });
     }
 
     /// Whether a lock was waited for in vain since this was last asked.
@@ -223,16 +243,34 @@ mod tests {
         let held_up = HeldUp::default();
         assert!(matches!(lock.try_acquire(), Acquired::Busy));
         assert!(!held_up.take());
-        assert!(matches!(held_up.wait_for(lock, 3), Acquired::Busy));
+        assert!(matches!(held_up.acquire(lock, 3), Acquired::Busy));
         assert!(held_up.take());
         // It is known to be held up, and that is no news.
-        assert!(matches!(held_up.wait_for(lock, 3), Acquired::Busy));
+        assert!(matches!(held_up.acquire(lock, 3), Acquired::Busy));
         assert!(!held_up.take());
         // SAFETY: kills a child of this test's.
         unsafe { libc::kill(owner, libc::SIGKILL) };
         wait(owner);
-        assert!(matches!(held_up.wait_for(lock, 3), Acquired::OwnerDied));
+        assert!(matches!(held_up.acquire(lock, 3), Acquired::OwnerDied));
         assert_eq!(held_up.locks.get(), 0, "and is waited for again");
+    }
+
+    #[test]
+    fn a_lock_that_was_had_again_is_waited_for_again() {
+        let memory = Memory::new(4096);
+        let lock = lock_in(&memory);
+        let held_up = HeldUp::default();
+        let owner = owner_of(&memory, lock);
+        assert!(matches!(held_up.acquire(lock, 3), Acquired::Busy));
+        // SAFETY: kills a child of this test's.
+        unsafe { libc::kill(owner, libc::SIGKILL) };
+        wait(owner);
+        assert!(matches!(lock.try_acquire(), Acquired::OwnerDied));
+        lock.mark_consistent();
+        lock.release();
+        // Free at the first try.
+        assert!(matches!(held_up.acquire(lock, 3), Acquired::Free));
+        assert_eq!(held_up.locks.get(), 0);
     }
 
     #[test]
@@ -243,7 +281,7 @@ mod tests {
         let child = fork(|| {
             let mut acquired = lock.try_acquire();
             while matches!(acquired, Acquired::Busy) {
-                acquired = HeldUp::default().wait_for(lock, 0);
+                acquired = HeldUp::default().acquire(lock, 0);
             }
             lock.release();
             i32::from(!matches!(acquired, Acquired::Free))

@@ -195,8 +195,8 @@ fn is_overlong(upstream: &ngx_http_upstream_t) -> bool {
         && !is_framed(upstream)
 }
 
-/// Whether the body came in frames (HTTP/2, FastCGI), which NGINX counts with what is in them. These say where the
-/// body ends.
+/// Whether the body came in frames (HTTP/2, FastCGI) or with a line of its own behind it (memcached), which NGINX counts
+/// with the body. These say where the body ends.
 fn is_framed(upstream: &ngx_http_upstream_t) -> bool {
     // SAFETY: NGINX sets the schema when it makes the upstream; what it has sent stays as long as the request.
     let (schema, sent) = unsafe {
@@ -213,11 +213,11 @@ fn is_framed(upstream: &ngx_http_upstream_t) -> bool {
         })
     };
     if is(b"http") {
-        // A request in HTTP/1 begins with a line; in HTTP/2 there is none.
+        // From the start of what was sent on: in HTTP/2 that is the preface or a frame, and no line of HTTP/1.
         let line = sent.split(|&byte| byte == b'\r').next().unwrap_or_default();
         return !line.windows(8).any(|part| part == b" HTTP/1.");
     }
-    is(b"fastcgi") || is(b"grpc")
+    is(b"fastcgi") || is(b"grpc") || is(b"memcached")
 }
 
 /// Whether a body that broke off did so because the time of the location was up: NGINX closes the

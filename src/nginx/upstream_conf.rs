@@ -41,8 +41,9 @@ impl OwnUpstreamConf {
     }
 
     /// Has an upstream go by the copy until it is finalised, when a connection is kept or closed: NGINX 1.29.7 and
-    /// later find a kept connection by the address of the configuration. Without memory nothing is changed;
-    /// says whether it was.
+    /// later find a kept connection by the address of the configuration, as it is when the content handler chooses a
+    /// peer. Where that comes later (a second try, the lock of `proxy_cache`), a new connection is made. Without memory
+    /// nothing is changed; says whether it was.
     ///
     /// # Safety
     /// `upstream` is that of a live request, which its content handler has just made.
@@ -101,7 +102,8 @@ fn is_of(own: &Own, original: NonNull<ngx_http_upstream_conf_t>, finalize: Final
 }
 
 /// # Safety
-/// `original` is the live configuration of a location, which NGINX changes no more.
+/// `original` is the live configuration of a location, whose content handler has run: that of `proxy_http_version 2`
+/// still writes to it.
 unsafe fn copy(
     original: NonNull<ngx_http_upstream_conf_t>,
     finalize: Finalize,

@@ -269,11 +269,7 @@ impl Region {
         // SAFETY: the head lies within the region and its lock was made with the region. Only the lock and
         // the flag, which are for sharing, are borrowed while the lock is not held.
         let (lock, dirty) = unsafe { (&(*head).lock, &(*head).dirty) };
-        let acquired = match lock.try_acquire() {
-            Acquired::Busy => self.held_up.wait_for(lock, shard),
-            acquired => acquired,
-        };
-        match acquired {
+        match self.held_up.acquire(lock, shard & (self.geometry.shards - 1)) {
             Acquired::Free => {}
             Acquired::OwnerDied => {
                 dirty.store(1, Ordering::Release);

@@ -143,6 +143,16 @@ impl Table<'_> {
         self.slot(ticket.slot).serial == ticket.serial && ticket.serial != 0
     }
 
+    /// Ends a question that is in flight, as `change` says.
+    pub(super) fn end(&mut self, ticket: Ticket, change: impl FnOnce(&mut Slot)) {
+        if self.is_current(ticket) && matches!(self.slot(ticket.slot).state, ASKING | APART) {
+            self.change();
+            change(self.slot_mut(ticket.slot));
+            self.shrink();
+            self.done();
+        }
+    }
+
     /// The slots that may hold something.
     pub(super) fn used(&self) -> &[Slot] {
         let used = usize::try_from(*self.header.used).unwrap_or(usize::MAX);

@@ -312,3 +312,20 @@ fn servers_that_fail() {
     assert_eq!(flights.note(1, None, 100), Noted::Ended);
     assert_eq!(flights.back_off(1, 100), None);
 }
+
+#[test]
+fn what_ends_while_the_table_cannot_be_had_is_made_up_for() {
+    let mut memory = Memory::new(10);
+    let alive = Processes::new(&[1]);
+    let flights = memory.create();
+    let [finished, abandoned, goes_on] =
+        [1, 2, 3].map(|n| asked(begin(&flights, n, 1, 100, &alive)));
+    let held = flights.lock().unwrap();
+    flights.finish(finished, End::Answered, 110);
+    flights.abandon(abandoned);
+    assert_eq!(flights.poll(goes_on, 110, alive.is_alive()), Poll::Pending);
+    drop(held);
+    assert_eq!(flights.in_flight(), 1);
+    assert_eq!(flights.poll(goes_on, 110, alive.is_alive()), Poll::Pending);
+    assert_eq!(flights.poll(finished, 110, alive.is_alive()), Poll::Gone);
+}

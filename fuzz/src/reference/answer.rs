@@ -192,7 +192,7 @@ fn exchange(answer: &Answer<'_>) -> Option<Outcome> {
         let dead = ["invalid_grant", "invalid_token", "unsupported_token_type"];
         let said = json::all(&object, "error_description");
         let is_about_request =
-            said.iter().any(|it| it.text().is_some_and(|it| names_another_parameter(it)));
+            said.iter().any(|it| it.text().is_some_and(names_another_parameter));
         let is_dead = dead.contains(&error) || (error == "invalid_request" && !is_about_request);
         return is_dead.then_some(Outcome::Inactive);
     }
