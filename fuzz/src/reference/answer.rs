@@ -191,8 +191,7 @@ fn exchange(answer: &Answer<'_>) -> Option<Outcome> {
         let error = only("error")??.text()?;
         let dead = ["invalid_grant", "invalid_token", "unsupported_token_type"];
         let said = json::all(&object, "error_description");
-        let is_about_request =
-            said.iter().any(|it| it.text().is_some_and(names_another_parameter));
+        let is_about_request = said.iter().any(|it| it.text().is_some_and(names_another_parameter));
         let is_dead = dead.contains(&error) || (error == "invalid_request" && !is_about_request);
         return is_dead.then_some(Outcome::Inactive);
     }
