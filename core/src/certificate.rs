@@ -58,7 +58,7 @@ pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
                         return Err(CertificateError::Encoding);
                     }
                 }
-                ended = is_chain(bytes.by_ref().map(|byte| byte.unwrap_or(b',')));
+                ended = is_chain(bytes.by_ref())?;
                 break;
             }
             b',' if !is_pem && !is_field => {
@@ -93,17 +93,25 @@ pub fn thumbprint(value: &[u8]) -> Result<[u8; 32], CertificateError> {
 ///
 /// NGINX joins header lines of one name by a comma and a blank: of two, the first may be the client's own invention. The
 /// comma of a chain has the next certificate right behind it.
-fn is_chain(rest: impl Iterator<Item = u8>) -> bool {
-    let mut rest = rest.skip_while(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' ')).peekable();
-    if !matches!(rest.peek(), None | Some(b'-' | b',')) {
-        return false;
-    }
-    while let Some(byte) = rest.next() {
-        if byte == b',' && rest.peek() != Some(&b'-') {
-            return false;
+fn is_chain(
+    rest: impl Iterator<Item = Result<u8, CertificateError>>,
+) -> Result<bool, CertificateError> {
+    let (mut has_begun, mut is_joined) = (false, true);
+    for byte in rest {
+        let byte = byte?;
+        match byte {
+            b'\r' | b'\n' | b'\t' | b' ' if !has_begun => continue,
+            b'-' | b',' => {}
+            _ if !has_begun => return Ok(false),
+            _ => {}
         }
+        if !is_joined && byte != b'-' {
+            return Ok(false);
+        }
+        has_begun = true;
+        is_joined = byte != b',';
     }
-    true
+    Ok(is_joined)
 }
 
 /// The bytes of a value that may be percent-encoded.
@@ -329,6 +337,8 @@ mod tests {
             format!("{},{whole}", pem(&der(300), "\n")),
             format!("{},", pem(&der(300), "\n")),
             format!("{}x", pem(&der(300), "\n")),
+            // What is no escape is not one of the next certificate's either.
+            format!("{}%:A-----BEGIN", escaped(&pem(&der(300), "\n"))),
             base64(b"a string"),
             whole.replace('A', "*"),
         ] {

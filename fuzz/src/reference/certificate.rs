@@ -54,11 +54,11 @@ fn pem(bytes: &[Byte]) -> Option<&[Byte]> {
     let rest = &bytes[end + after(&bytes[end..], END)?..];
     let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
     let next = rest.get(blanks);
-    let is_separator = |byte: &Byte| byte.is_none_or(|byte| byte == b',');
+    let is_separator = |byte: &Byte| *byte == Some(b',');
     let is_joined = |at: usize| rest.get(at + 1) == Some(&Some(b'-'));
     let is_chain = next.is_none_or(|next| *next == Some(b'-') || is_separator(next))
         && (blanks..rest.len()).all(|at| !is_separator(&rest[at]) || is_joined(at));
-    is_chain.then_some(&bytes[..end])
+    (is_chain && rest.iter().all(Option::is_some)).then_some(&bytes[..end])
 }
 
 fn is_blank(byte: &Byte) -> bool {
