@@ -33,9 +33,9 @@ _RESIZE = 3
 _LEAST = 6
 # What the module says of outages of the authorization server.
 _EXPECTED = (
-    r"\[warn\] .*phantom_token: server_busy, the authorization server has failed many times",
-    r"\[warn\] .*phantom_token: .*verdicts past their time",
-    r"\[(?:error|warn)\] .*phantom_token: server_busy, ",
+    r"\[error\] .*phantom_token: server_busy, ",
+    r"\[error\] .*phantom_token: .*verdicts past their time",
+    r"\[error\] .*phantom_token: the authorization server answers again",
 )
 
 
