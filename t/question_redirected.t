@@ -14,7 +14,7 @@ use lib 'lib';
 use Test::Nginx;
 use Test::PhantomToken;
 
-my $t = Test::Nginx->new()->has(qw(http proxy))->plan(6 + 3 * 9);
+my $t = Test::Nginx->new()->has(qw(http proxy))->plan(6 + 3 * 9 + 3);
 
 $t->write_file_expand('nginx.conf', <<'CONF');
 %%TEST_GLOBALS%%
@@ -41,6 +41,18 @@ http {
             phantom_token_cache off;
             phantom_token_introspection_endpoint /introspect_cached;
             proxy_pass http://127.0.0.1:8082;
+        }
+        location /intercepted {
+            phantom_token on;
+            phantom_token_introspection_endpoint /introspect_intercepted;
+            add_header Slug $phantom_token_error always;
+            proxy_pass http://127.0.0.1:8082;
+        }
+        location = /introspect_intercepted {
+            internal;
+            proxy_intercept_errors on;
+            error_page 401 500 503 /protected;
+            proxy_pass http://127.0.0.1:8081;
         }
         location = /introspect_cached {
             internal;
@@ -69,6 +81,16 @@ for my $target ('/protected', '/', '@protected') {
 
     # Ignored, as the connection that is shipped has it, or an answer that makes no sense.
     like($response->status(), qr/^(?:200|502)$/, "$target: status");
+}
+
+# What an error says is not changed by it.
+
+for my $case ([503, '503 server_busy'], [401, '502 server_refused_us'], [500, '502 server_unreachable']) {
+    my ($status, $outcome) = @$case;
+    my $token = token();
+    $as->script($token, { status => $status, headers => ['X-Accel-Redirect' => '/protected'] });
+    my $response = call('/intercepted', $token);
+    is($response->status() . ' ' . $response->header('Slug'), $outcome, "an error $status: what it says counts");
 }
 
 # The server's answer in NGINX's cache. After a reload it is the first one that a worker sees.

@@ -96,7 +96,8 @@ pub(super) fn receive<'r>(
         };
     };
     let said = upstream.headers_in.status_n;
-    if rc >= SPECIAL_RESPONSE && !upstream.headers_in.x_accel_redirect.is_null() {
+    let leads_on = is_cached(question) && !upstream.headers_in.x_accel_redirect.is_null();
+    if rc >= SPECIAL_RESPONSE && leads_on {
         // It came out of NGINX's cache: of what the server sends it does not count, see `question::ask`.
         return Err(Trouble::Redirected);
     }
