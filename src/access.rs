@@ -206,7 +206,7 @@ fn presented<'r>(
             }
         }
         Some(source) if is_known(request, source, context) => {
-            // What carried it is gone since the first visit, or nobody has set the variable since.
+            // The first visit removed what carried it, or the variable has not been set since.
             // SAFETY: as above.
             credentials::bare(unsafe { bytes_of(&context.token.get()) })
         }

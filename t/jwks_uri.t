@@ -296,7 +296,7 @@ for (['short', 'it has 1024 bits'], ['new', 'it is a private key'], ['enc', 'it 
     $jwt{unusable} = $key{stranger}->jwt(header => { kid => $kid });
     $t->new_module_lines();
     is(outcome(call('/unusable/', signed_by('unusable'))), '502 MISS server_bad_answer', "$kid: refused");
-    is(scalar(grep { /its "kid" is that of a key that cannot be used: \Q$why\E/ } $t->new_module_lines()), 1, "$kid: the log says why");
+    is(scalar(grep { /its "kid" names a key that cannot be used: \Q$why\E/ } $t->new_module_lines()), 1, "$kid: the log says why");
 }
 
 # A set that is larger than answers may be, and no zone.

@@ -23,7 +23,7 @@ const END: &[u8] = b"-----END CERTIFICATE-----";
 /// Takes PEM, of which the first certificate counts (the client's own, where a chain is handed on), also
 /// percent-encoded as in NGINX's `$ssl_client_escaped_cert`, as forms are (`+` for a blank) or folded as in
 /// `$ssl_client_cert`; base64 alone, or several joined by commas (Traefik); each of these in quotes (HAProxy's `%{+Q}`);
-/// and base64 between colons (RFC 9440). Two values, as of a header that is there twice, are none.
+/// and base64 between colons (RFC 9440). Two values, as NGINX joins a repeated header, are refused.
 ///
 /// # Errors
 /// [`CertificateError`] for anything else.

@@ -115,8 +115,8 @@ pub struct Flights {
     /// This process has emptied the table, and has not said so yet.
     emptied: Cell<bool>,
     held_up: HeldUp,
-    /// Questions of this process that ended while the table could not be had: they are given up when it is had again.
-    /// Never dropped, since a handle may lie in memory where nothing is; it is empty but for such a time.
+    /// Questions of this process that ended while it could not lock the table; the next lock releases them. Never dropped:
+    /// NGINX's pools, where a handle may lie, drop nothing.
     owed: ManuallyDrop<Cell<Vec<Ticket>>>,
 }
 

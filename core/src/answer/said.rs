@@ -29,7 +29,7 @@ const SHORT: usize = 4;
 const LONG: usize = 64;
 
 impl Said {
-    /// `None`: the answer has no `error`. `credential` is the `Authorization` of the question, empty if there is none.
+    /// Returns `None` if the answer has no `error`. `credential` is the question's `Authorization`, or empty.
     #[must_use]
     pub fn read(answer: &Answer<'_>, token: &[u8], credential: &[u8]) -> Option<Self> {
         let content_type = media_type(answer.content_type);

@@ -160,7 +160,7 @@ pub enum VerifyError {
     )]
     UnknownKid,
     /// The set has a key of that `kid`, which is not used.
-    #[error("its \"kid\" is that of a key that cannot be used: it {0}")]
+    #[error("its \"kid\" names a key that cannot be used: it {0}")]
     UnusableKey(KeyFault),
     /// No key may verify that algorithm.
     #[error("its \"alg\" fits no key that could have signed it: check phantom_token_jwks")]

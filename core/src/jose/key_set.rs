@@ -125,8 +125,7 @@ impl KeySet {
         &self.ignored
     }
 
-    /// Those of them that an operator should know of; `None`: there are none. Keys for other purposes are in many
-    /// sets.
+    /// The ignored keys that an operator should know of, if any. Many sets also have keys for other purposes.
     #[must_use]
     pub fn unusable(&self) -> Option<Unusable> {
         let unusual = self.ignored.iter().filter(|key| !key.fault.is_usual());

@@ -206,7 +206,7 @@ fn keys_of_one_kid_are_tried_each() {
     assert_eq!(read(&jwt, &keys(&members)), Err(VerifyError::NamedKey));
 }
 
-/// What is wrong is the key, not that there is none.
+/// The key exists but is faulty, and the error says so.
 #[test]
 fn a_kid_of_a_key_that_cannot_be_used() {
     use phantom_token_core::jose::KeyFault;
