@@ -13,7 +13,7 @@ BEGIN { use FindBin; chdir $FindBin::Bin; }
 
 use lib 'lib';
 use Test::Nginx;
-use Test::Nginx::Memory qw(read_memory shared_memory write_memory);
+use Test::Nginx::Memory qw(find_shared write_memory);
 use Test::PhantomToken;
 
 my $t = Test::Nginx->new()->has(qw(http proxy))->plan(22);
@@ -52,9 +52,8 @@ my $master = $t->read_file('nginx.pid') + 0;
 sub lock_of {
     my ($part) = @_;
     my ($begin, $at) = @{ $LOCK{$part} };
-    my ($zone) = grep { $_->{size} == 1 << 20 } shared_memory($master) or return;
-    my $offset = index read_memory($master, $zone->{from}, $zone->{size}) // '', $begin;
-    return $offset < 0 ? () : $zone->{from} + $offset + $at;
+    my $place = find_shared($master, 1 << 20, $begin) // return;
+    return $place + $at;
 }
 
 # The first word of a mutex of glibc's is the thread that has it.

@@ -14,7 +14,7 @@ use Config;
 
 use lib 'lib';
 use Test::Nginx;
-use Test::Nginx::Memory qw(read_memory shared_memory write_memory);
+use Test::Nginx::Memory qw(find_shared read_memory write_memory);
 use Test::PhantomToken;
 
 my $t = Test::Nginx->new()->has(qw(http proxy))->plan(28);
@@ -60,9 +60,8 @@ my $master = $t->read_file('nginx.pid') + 0;
 sub place {
     my ($part) = @_;
     my ($begin, $at) = @{ $MARK{$part} };
-    my ($zone) = grep { $_->{size} == 1 << 20 } shared_memory($master) or return;
-    my $offset = index read_memory($master, $zone->{from}, $zone->{size}) // '', $begin;
-    return $offset < 0 ? () : $zone->{from} + $offset + $at;
+    my $place = find_shared($master, 1 << 20, $begin) // return;
+    return $place + $at;
 }
 
 sub mark {

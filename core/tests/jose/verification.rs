@@ -226,7 +226,7 @@ fn a_kid_of_a_key_that_cannot_be_used() {
         assert_eq!(error, VerifyError::UnusableKey(fault));
         assert!(error.is_about_keys() && error.is_about_absent_key());
         let text = error.to_string();
-        assert!(text.contains("of a key that cannot be used: it ") && text.is_ascii(), "{text}");
+        assert!(text.contains("names a key that cannot be used: it ") && text.is_ascii(), "{text}");
     }
     // Beside one of that name that is for another algorithm.
     let named = |members: &str| format!(r#""kid":"a",{members}"#);

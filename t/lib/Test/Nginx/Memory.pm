@@ -9,7 +9,7 @@ use Carp qw(croak);
 use Exporter qw(import);
 use Fcntl qw(SEEK_SET);
 
-our @EXPORT_OK = qw(shared_memory read_memory write_memory);
+our @EXPORT_OK = qw(shared_memory find_shared read_memory write_memory);
 
 # The shared mappings without a file, as NGINX makes one for each zone: { from => address, size => bytes,
 # flags => { dd => 1, ... } }, the flags as proc(5) names them under VmFlags. None where they cannot be had.
@@ -30,6 +30,14 @@ sub shared_memory {
     }
 
     return grep { $_->{is_shared} } @mappings;
+}
+
+# The address of these bytes in the shared mapping of that size; nothing where they are not, or cannot be read.
+sub find_shared {
+    my ($pid, $size, $bytes) = @_;
+    my ($mapping) = grep { $_->{size} == $size } shared_memory($pid) or return;
+    my $offset = index read_memory($pid, $mapping->{from}, $size) // '', $bytes;
+    return $offset < 0 ? () : $mapping->{from} + $offset;
 }
 
 # Bytes of a process's memory; undef where that is not allowed.
